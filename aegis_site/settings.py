@@ -1,0 +1,122 @@
+"""Django's settings. What an operator may choose is read by `aegis_site.environment`; the rest is decided here."""
+
+from aegis_site.environment import BASE_DIR, read_environment
+from aegis_site.log_config import log_config
+
+ENVIRONMENT = read_environment()
+
+# Aegis
+AEGIS_DATA_DIR = ENVIRONMENT.data_dir
+AEGIS_IS_EMBEDDED = ENVIRONMENT.is_embedded
+AEGIS_REDIS_URL = ENVIRONMENT.redis_url
+AEGIS_SSL_KEY = ENVIRONMENT.ssl_key
+AEGIS_SSL_KEY_PREVIOUS = ENVIRONMENT.ssl_key_previous
+AEGIS_WEB_BIND = str(ENVIRONMENT.web_bind)
+AEGIS_PROXY_HTTP = [str(bind) for bind in ENVIRONMENT.proxy_http]
+AEGIS_PROXY_HTTPS = [str(bind) for bind in ENVIRONMENT.proxy_https]
+AEGIS_PROXY_METRICS = str(ENVIRONMENT.proxy_metrics)
+AEGIS_LOG_LEVEL = ENVIRONMENT.log_level
+
+# Django
+SECRET_KEY = ENVIRONMENT.secret_key
+DEBUG = False
+ALLOWED_HOSTS = list(ENVIRONMENT.allowed_hosts)
+DATABASES = {"default": ENVIRONMENT.database}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ROOT_URLCONF = "aegis_site.urls"
+WSGI_APPLICATION = "aegis_site.wsgi.application"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+LOGGING = log_config(level=ENVIRONMENT.log_level, form=ENVIRONMENT.log_format)
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "aegis_site.apps.AegisAdminConfig",
+    "rest_framework",
+    "knox",
+    "aegis_site",
+    "localca",
+    "upstream_tls",
+    "hosts",
+    "healthchecks",
+    "proxyworker",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# Static files come straight from the installed packages: no collectstatic step on a first run.
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "var" / "static"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+# A pasted certificate bundle is text in one field; everything above this is refused before it is parsed.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+# Cookies and headers. Production sits behind TLS; the embedded admin listens on loopback without it.
+SESSION_COOKIE_NAME = "aegis_session"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = not AEGIS_IS_EMBEDDED
+CSRF_COOKIE_NAME = "aegis_csrf"
+CSRF_COOKIE_SECURE = not AEGIS_IS_EMBEDDED
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "knox.auth.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.DjangoModelPermissions"],
+}
+
+CELERY_BROKER_URL = AEGIS_REDIS_URL.replace("unix://", "redis+socket://", 1)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+
+UNFOLD = {
+    "SITE_TITLE": "Aegis",
+    "SITE_HEADER": "Aegis",
+    "SITE_SUBHEADER": "Reverse proxy for upstreams that demand proof",
+    "SITE_SYMBOL": "shield_lock",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {"show_search": False, "navigation": "aegis_site.admin.navigation"},
+}

@@ -1,0 +1,1 @@
+"""Proxy hosts and their upstreams; compiled and published to the workers."""

@@ -1,0 +1,1 @@
+"""The private CA: root, issuance and trust bundle."""

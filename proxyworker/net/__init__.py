@@ -1,0 +1,1 @@
+"""Sockets: endpoints over libuv, the TLS layer, listeners and upstream pools."""

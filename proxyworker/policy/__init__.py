@@ -1,0 +1,1 @@
+"""Pure decisions: routing, balancing, retry, forwarding headers, outcome."""

@@ -1,0 +1,1 @@
+"""HTTP on bytes: no sockets, no clock."""

@@ -1,0 +1,135 @@
+"""The contract between the control plane (Django) and the data plane (the worker).
+
+Laws of this module:
+- Frozen dataclasses of plain values only; no Django, no Twisted, no live objects.
+- A private key is never a field here. It travels sealed beside the entry and is opened by `LoadedEntry.open_client_key`
+  when the TLS context is built (docs/adr/0004).
+- `HostEntry` <-> canonical JSON is lossless. The digest is the sha256 of that JSON; equal digest means nothing to do.
+  The client key takes part through `client_key_spki_sha256`, which is public.
+- Any change of shape raises SCHEMA_VERSION. A worker refuses entries of a version that it does not know, and the host
+  answers 502 with that reason; other hosts are not touched.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+SCHEMA_VERSION = 1
+
+# The Redis channel on which the control plane announces a new generation (the message is the number in ASCII).
+GENERATION_CHANNEL = "aegis:generation"
+
+Scheme = Literal["http", "https"]
+
+
+class SnapshotError(ValueError):
+    """An entry that this version cannot read. The text says what and where, and holds no secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """One backend of a host. `address` is a DNS name or an IP literal without brackets."""
+
+    upstream_id: str
+    scheme: Scheme
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamTLS:
+    """How the worker and the https upstreams of a host prove themselves to each other.
+
+    `client_certificate` is a PEM chain, leaf first; empty: no certificate is presented.
+    `ca_certificate` is a PEM bundle; empty: the system trust store.
+    `server_name` is the SNI and the name checked; empty: the upstream's address (no SNI when that is an IP address).
+    """
+
+    client_certificate: str = ""
+    client_key_spki_sha256: str = ""
+    ca_certificate: str = ""
+    skip_verify: bool = False
+    server_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """How long the worker waits for a host's upstreams, in seconds."""
+
+    connect_s: float = 5.0
+    tls_s: float = 5.0
+    response_head_s: float = 60.0
+    body_stall_s: float = 60.0
+    idle_s: float = 55.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostEntry:
+    """One enabled proxy host, as the worker needs it. `domains` are lower-case A-labels, `*.` prefix for a wildcard."""
+
+    host_id: str
+    name: str
+    domains: tuple[str, ...]
+    preserve_host: bool = False
+    upstreams: tuple[Upstream, ...] = ()
+    upstream_tls: UpstreamTLS = field(default_factory=UpstreamTLS)
+    deadlines: Deadlines = field(default_factory=Deadlines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedEntry:
+    """A compiled entry as a worker receives it.
+
+    `entry_json` is empty when the host was deleted or disabled: the worker then forgets it.
+    `open_client_key` returns the client key as unencrypted PKCS#8 PEM; it may be slow and may raise; it is called off
+    the reactor thread. None: the host has no client key.
+    """
+
+    host_id: str
+    generation: int
+    digest: str
+    entry_json: str
+    open_client_key: Callable[[], bytes] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReport:
+    """What a worker says about itself. `rejected` maps host id to the reason why its entry could not be used."""
+
+    worker_id: str
+    generation: int
+    accepted: int
+    rejected: tuple[tuple[str, str], ...] = ()
+    version: str = ""
+    pid: int = 0
+
+
+def encode_entry(entry: HostEntry) -> str:
+    """Canonical JSON: sorted keys, no white space, schema version inside."""
+    document = {"schema_version": SCHEMA_VERSION, **asdict(entry)}
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def entry_digest(entry_json: str) -> str:
+    """sha256 of the canonical JSON, in hex."""
+    return hashlib.sha256(entry_json.encode("ascii")).hexdigest()
+
+
+def decode_entry(entry_json: str) -> HostEntry:
+    """The inverse of `encode_entry`. Raises SnapshotError for another schema version or a malformed document."""
+    try:
+        document: dict[str, Any] = json.loads(entry_json)
+        version = document.pop("schema_version")
+        if version != SCHEMA_VERSION:
+            raise SnapshotError(f"entry has schema version {version}, this worker knows {SCHEMA_VERSION}")
+        document["domains"] = tuple(document["domains"])
+        document["upstreams"] = tuple(Upstream(**upstream) for upstream in document["upstreams"])
+        document["upstream_tls"] = UpstreamTLS(**document["upstream_tls"])
+        document["deadlines"] = Deadlines(**document["deadlines"])
+        return HostEntry(**document)
+    except SnapshotError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SnapshotError(f"malformed entry: {type(error).__name__}") from error

@@ -1,0 +1,1 @@
+"""What several tests need: certificates, real upstreams, running instances."""

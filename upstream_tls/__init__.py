@@ -1,0 +1,1 @@
+"""How Aegis authenticates itself to upstreams and upstreams to itself."""

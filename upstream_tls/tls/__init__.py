@@ -1,0 +1,1 @@
+"""Upstream TLS without Django: traffic, WebSockets, health checks and connection tests all use what is in here."""
