@@ -10,7 +10,7 @@ from aegis_site.kernel.secrets import unreadable_secrets
 
 SSL_KEY_HINT = (
     "Embedded mode: run `manage.py up` once, it generates the key into aegis.env in the data directory. "
-    "Otherwise set AEGIS_SSL_KEY, for example to the output of `openssl rand -base64 32`, and keep a copy in a safe place."
+    "Otherwise set AEGIS_SSL_KEY, for example to the output of `openssl rand -base64 32`, and keep a copy of it safe."
 )
 
 

@@ -91,6 +91,11 @@ class SealedField(models.BinaryField):  # type: ignore[type-arg]
         kwargs.setdefault("blank", True)
         super().__init__(*args, **kwargs)
 
+    def deconstruct(self) -> Any:
+        # Django leaves out what equals its own defaults, which are not the defaults here.
+        name, path, args, kwargs = super().deconstruct()
+        return name, path, args, {**kwargs, "null": self.null, "blank": self.blank}
+
     def place_of(self, instance: models.Model) -> bytes:
         """The associated data that bind a value to its row."""
         return self.place_at(instance.pk)

@@ -49,7 +49,7 @@ class SecretUnreadable(AegisError):
     """A sealed value does not open: other key, other place, or changed bytes."""
 
 
-class AES256GCM(FernetBytes):  # type: ignore[misc]
+class AES256GCM(FernetBytes):
     """django-cryptography's cipher interface with AES-256-GCM inside; one object per value and place."""
 
     def __init__(self, key: bytes, associated_data: bytes) -> None:
@@ -125,7 +125,7 @@ class Keyring:
         if master is None:
             raise SecretUnreadable(
                 "secret_other_key",
-                f"sealed with key {_key_id(header).hex()}, which is neither AEGIS_SSL_KEY nor in AEGIS_SSL_KEY_PREVIOUS",
+                f"sealed with key {_key_id(header).hex()}, which is not in AEGIS_SSL_KEY or AEGIS_SSL_KEY_PREVIOUS",
             )
         try:
             return self._cipher(master, header, place).decrypt(blob[HEADER_BYTES:])

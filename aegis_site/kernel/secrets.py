@@ -54,7 +54,7 @@ def unreadable_secrets() -> Iterator[UnreadableSecret]:
             except SecretUnreadable as error:
                 yield UnreadableSecret(
                     model=model._meta.label,
-                    column=field.column,
+                    column=field.attname,
                     primary_key=str(instance.pk),
                     row=str(instance),
                     reason=error.message,

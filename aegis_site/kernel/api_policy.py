@@ -1,0 +1,71 @@
+"""Who may use the API, how much may be sent, and how lists are cut: the classes that settings name.
+
+Laws of this module: who may do what is decided by Django's model permissions, reading included; a request body is JSON
+and has a limit. No view, router or serializer is imported: DRF loads this module while it loads those.
+"""
+
+import io
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from rest_framework import exceptions
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.pagination import PageNumberPagination
+from rest_framework.parsers import JSONParser
+from rest_framework.permissions import DjangoModelPermissions
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+
+_VIEW, _ADD, _CHANGE, _DELETE = (f"%(app_label)s.{verb}_%(model_name)s" for verb in ("view", "add", "change", "delete"))
+
+
+class ModelPermissions(DjangoModelPermissions):
+    """Django's permissions of the view's model.
+
+    Unlike DRF's own class, reading needs `view`, and so does writing: it answers with the representation.
+    """
+
+    perms_map = {
+        "GET": [_VIEW],
+        "HEAD": [_VIEW],
+        "OPTIONS": [_VIEW],
+        "POST": [_ADD, _VIEW],
+        "PUT": [_CHANGE, _VIEW],
+        "PATCH": [_CHANGE, _VIEW],
+        "DELETE": [_DELETE],
+    }
+
+
+class Pagination(PageNumberPagination):
+    """`?page=` and `?page_size=`."""
+
+    page_size = 50
+    page_size_query_param = "page_size"
+    max_page_size = 500
+
+
+class LimitedJSONParser(JSONParser):
+    """JSON of at most DATA_UPLOAD_MAX_MEMORY_SIZE bytes.
+
+    Where DRF reads the raw stream, Django's own limit does not apply: one request could fill the memory.
+    """
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        limit_bytes = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = stream.read(limit_bytes + 1)
+        if len(body) > limit_bytes:
+            raise RequestDataTooBig
+        try:
+            return super().parse(io.BytesIO(body), media_type, parser_context)
+        except RecursionError as error:
+            raise exceptions.ParseError("JSON parse error - nested too deeply") from error
+
+
+class DownloadNegotiation(DefaultContentNegotiation):
+    """For views whose answer is a file: whatever the client accepts, it gets the file, and errors as JSON."""
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return JSONRenderer(), JSONRenderer.media_type
