@@ -1,0 +1,185 @@
+"""Admin pages of the local CA: facts and downloads. Nothing here changes anything."""
+
+import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+
+from aegis_site.kernel.admin import ReadOnlyAdmin, action, display
+from aegis_site.kernel.downloads import attachment
+from localca.bundle import (
+    BUNDLE_FILE,
+    CERTIFICATE_FILE,
+    CERTIFICATE_MEDIA_TYPE,
+    AuthorityMissing,
+    require_authority,
+    trust_bundle_zip,
+)
+from localca.models import CertificateAuthority, IssuedCertificate
+
+EXPIRES_SOON = datetime.timedelta(days=30)
+
+
+class CertificateAdmin(ReadOnlyAdmin):
+    """Rows with a certificate."""
+
+    @display(description="PEM")
+    def pem(self, row: CertificateAuthority | IssuedCertificate) -> str:
+        """Line by line, so that it can be copied."""
+        return format_html("<pre>{}</pre>", row.certificate_pem)
+
+
+@admin.register(CertificateAuthority)
+class CertificateAuthorityAdmin(CertificateAdmin):
+    """The CA's public facts, its certificate, and the trust bundle."""
+
+    list_display = ["name", "is_active", "valid_until", "fingerprint_sha256"]
+    list_display_links = ["name"]
+    actions_list = ["trust_bundle"]
+    actions_detail = ["certificate"]
+    readonly_fields = [
+        "name",
+        "serial_number",
+        "valid_from",
+        "valid_until",
+        "key",
+        "fingerprint_sha256",
+        "pem",
+    ]
+    fieldsets = [
+        (None, {"fields": ["name", "is_active", "serial_number", "valid_from", "valid_until", "created_at"]}),
+        ("Key and fingerprint", {"fields": ["key", "fingerprint_sha256"]}),
+        ("Certificate", {"fields": ["pem"]}),
+    ]
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("trust-bundle.zip", view(self.trust_bundle_view), name="localca_trust_bundle"),
+            path(CERTIFICATE_FILE, view(self.ca_certificate_view), name="localca_ca_certificate"),
+            *super().get_urls(),
+        ]
+
+    def trust_bundle_view(self, request: HttpRequest) -> HttpResponse:
+        """Download of the zip for operators of upstreams."""
+        self._require_view_permission(request)
+        try:
+            return attachment(trust_bundle_zip(), media_type="application/zip", file_name=BUNDLE_FILE)
+        except AuthorityMissing as error:
+            raise Http404(str(error)) from error
+
+    def ca_certificate_view(self, request: HttpRequest) -> HttpResponse:
+        """Download of the active CA's certificate."""
+        self._require_view_permission(request)
+        try:
+            certificate_pem = require_authority().certificate_pem
+        except AuthorityMissing as error:
+            raise Http404(str(error)) from error
+        return attachment(certificate_pem, media_type=CERTIFICATE_MEDIA_TYPE, file_name=CERTIFICATE_FILE)
+
+    @action(description="Download trust bundle", permissions=["view"], icon="download")
+    def trust_bundle(self, request: HttpRequest) -> HttpResponse:
+        """The same download, as a button above the list."""
+        return self.trust_bundle_view(request)
+
+    @action(description="Download certificate", permissions=["view"], icon="download")
+    def certificate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """This CA's certificate, active or not."""
+        authority = self.get_object(request, object_id)
+        if authority is None:
+            raise Http404("no such CA")
+        return attachment(authority.certificate_pem, media_type=CERTIFICATE_MEDIA_TYPE, file_name=CERTIFICATE_FILE)
+
+    def _require_view_permission(self, request: HttpRequest) -> None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+
+    @display(description="Name")
+    def name(self, authority: CertificateAuthority) -> str:
+        return str(authority)
+
+    @display(description="Serial number")
+    def serial_number(self, authority: CertificateAuthority) -> str:
+        return authority.facts.serial_number
+
+    @display(description="Valid from")
+    def valid_from(self, authority: CertificateAuthority) -> str:
+        return date_format(authority.facts.not_before, "DATETIME_FORMAT")
+
+    @display(description="Valid until")
+    def valid_until(self, authority: CertificateAuthority) -> str:
+        return date_format(authority.facts.not_after, "DATETIME_FORMAT")
+
+    @display(description="Key")
+    def key(self, authority: CertificateAuthority) -> str:
+        return f"{authority.facts.key_type}, sealed in the database"
+
+    @display(description="SHA-256 fingerprint")
+    def fingerprint_sha256(self, authority: CertificateAuthority) -> str:
+        return authority.facts.fingerprint_sha256
+
+
+class ValidityFilter(admin.SimpleListFilter):
+    """Which certificates need attention."""
+
+    title = "validity"
+    parameter_name = "validity"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("valid", "Valid"), ("soon", f"Expires within {EXPIRES_SOON.days} days"), ("expired", "Expired")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[IssuedCertificate]) -> QuerySet[IssuedCertificate]:
+        now = timezone.now()
+        match self.value():
+            case "valid":
+                return queryset.filter(not_before__lte=now, not_after__gt=now)
+            case "soon":
+                return queryset.filter(not_after__gt=now, not_after__lte=now + EXPIRES_SOON)
+            case "expired":
+                return queryset.filter(not_after__lte=now)
+        return queryset
+
+
+@admin.register(IssuedCertificate)
+class IssuedCertificateAdmin(CertificateAdmin):
+    """What the local CA issued. Downloads hold the certificate; its private key is not stored here."""
+
+    list_display = ["subject", "purpose_label", "issued_for", "not_after", "serial_number"]
+    list_filter = ["purpose", ValidityFilter]
+    search_fields = ["subject", "serial_number", "fingerprint_sha256", "issued_for"]
+    actions_detail = ["certificate"]
+    readonly_fields = ["names", "key", "pem"]
+    fieldsets = [
+        (None, {"fields": ["subject", "names", "purpose", "issued_for", "authority", "created_at"]}),
+        ("Validity", {"fields": ["not_before", "not_after"]}),
+        ("Key and fingerprint", {"fields": ["key", "serial_number", "fingerprint_sha256"]}),
+        ("Certificate", {"fields": ["pem"]}),
+    ]
+
+    @action(description="Download certificate", permissions=["view"], icon="download")
+    def certificate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The certificate as PEM."""
+        issued = self.get_object(request, object_id)
+        if issued is None:
+            raise Http404("no such certificate")
+        file_name = f"aegis-{issued.purpose}-{issued.serial_number}.crt"
+        return attachment(issued.certificate_pem, media_type=CERTIFICATE_MEDIA_TYPE, file_name=file_name)
+
+    @display(description="Purpose", ordering="purpose", label={"client": "info", "server": "success"})
+    def purpose_label(self, issued: IssuedCertificate) -> tuple[str, str]:
+        return issued.purpose, issued.get_purpose_display()
+
+    @display(description="Subject alternative names")
+    def names(self, issued: IssuedCertificate) -> str:
+        return ", ".join(issued.facts.subject_alt_names)
+
+    @display(description="Key")
+    def key(self, issued: IssuedCertificate) -> str:
+        return f"{issued.facts.key_type}, the private key is not stored here"

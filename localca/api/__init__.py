@@ -1,0 +1,1 @@
+"""The local CA in the HTTP API."""

@@ -1,0 +1,88 @@
+"""What may stand in a certificate's subject and subject alternative names. Refusals are django ValidationErrors."""
+
+import ipaddress
+import re
+
+import idna
+from cryptography import x509
+from django.core.exceptions import ValidationError
+
+COMMON_NAME_MAX_CHARACTERS = 64  # ub-common-name, RFC 5280 appendix A.1
+SUBJECT_ALT_NAMES_MAX = 100
+
+# RFC 1123 labels; a wildcard stands for the whole left-most label only (RFC 9525 section 6.3).
+_DNS_NAME = re.compile(r"(\*\.)?(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+_DNS_NAME_MAX_CHARACTERS = 253
+
+
+def clean_common_name(text: str) -> str:
+    """A subject's common name without surrounding white space."""
+    name = text.strip()
+    if not name:
+        raise ValidationError("Enter a common name.", code="required")
+    if len(name) > COMMON_NAME_MAX_CHARACTERS:
+        raise ValidationError(
+            f"A common name has at most {COMMON_NAME_MAX_CHARACTERS} characters, this one has {len(name)}.",
+            code="max_length",
+        )
+    if not name.isprintable():
+        raise ValidationError("A common name holds printable characters only.", code="invalid")
+    return name
+
+
+def clean_note(text: str) -> str:
+    """One line about what a certificate was issued for; may be empty."""
+    note = text.strip()
+    if not note.isprintable():
+        raise ValidationError("Printable characters only.", code="invalid")
+    return note
+
+
+def parse_subject_alt_name(text: str) -> x509.GeneralName:
+    """`DNS:name` (also `DNS:*.name`) or `IP:address`."""
+    kind, _, value = text.strip().partition(":")
+    if kind.upper() == "DNS":
+        return x509.DNSName(clean_dns_name(value))
+    if kind.upper() == "IP":
+        try:
+            return x509.IPAddress(ipaddress.ip_address(value.strip()))
+        except ValueError as error:
+            raise ValidationError(f"{value.strip()!r} is not an IP address.", code="invalid") from error
+    raise ValidationError(f"{text!r} is neither DNS:name nor IP:address.", code="invalid")
+
+
+def clean_dns_name(text: str) -> str:
+    """A DNS name as lower-case A-labels, with or without `*.` in front."""
+    name = text.strip()
+    try:
+        name = name.lower() if name.isascii() else _to_a_labels(name)
+    except idna.IDNAError as error:
+        raise ValidationError(f"{text.strip()!r} is not a DNS name.", code="invalid") from error
+    # An all-numeric last label is an IPv4 address (RFC 3696 section 2), which peers never compare with DNS names.
+    is_address = name.rpartition(".")[2].isdigit()
+    if is_address or len(name) > _DNS_NAME_MAX_CHARACTERS or not _DNS_NAME.fullmatch(name):
+        raise ValidationError(f"{text.strip()!r} is not a DNS name.", code="invalid")
+    return name
+
+
+def parse_subject_alt_names(texts: list[str]) -> list[x509.GeneralName]:
+    """The names of a server certificate, in order and without repetition. All errors at once."""
+    if not texts:
+        raise ValidationError("Enter at least one DNS name or IP address.", code="required")
+    if len(texts) > SUBJECT_ALT_NAMES_MAX:
+        raise ValidationError(f"A certificate has at most {SUBJECT_ALT_NAMES_MAX} names.", code="max_length")
+    names: dict[x509.GeneralName, None] = {}
+    problems: list[ValidationError] = []
+    for text in texts:
+        try:
+            names[parse_subject_alt_name(text)] = None
+        except ValidationError as problem:
+            problems.append(problem)
+    if problems:
+        raise ValidationError(problems)
+    return list(names)
+
+
+def _to_a_labels(name: str) -> str:
+    prefix = "*." if name.startswith("*.") else ""
+    return prefix + idna.encode(name.removeprefix("*."), uts46=True).decode("ascii")

@@ -1,0 +1,188 @@
+"""Admin pages of the local CA: what they show, what they hand out, and to whom."""
+
+import datetime
+import io
+import zipfile
+from typing import Any
+
+import pytest
+import time_machine
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from localca.models import CertificateAuthority, IssuedCertificate
+from localca.services import ensure_authority, issue_client_certificate, issue_server_certificate
+
+pytestmark = pytest.mark.django_db
+
+AUTHORITIES = "admin:localca_certificateauthority_changelist"
+ISSUED = "admin:localca_issuedcertificate_changelist"
+
+
+def sign_in(client: Client, *codenames: str) -> Client:
+    """A staff member with exactly these permissions."""
+    user = User.objects.create_user("staff", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    client.force_login(user)
+    return client
+
+
+def page(client: Client, name: str, *args: Any, **query: str) -> str:
+    response = client.get(reverse(name, args=args), query)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_the_ca_is_shown_and_cannot_be_changed(admin_client: Client) -> None:
+    """List and detail show the facts; even an administrator cannot add, change or delete a CA here."""
+    authority = ensure_authority()
+    assert str(authority) in page(admin_client, AUTHORITIES)
+    detail = page(admin_client, "admin:localca_certificateauthority_change", authority.pk)
+    for shown in (str(authority), authority.facts.serial_number, authority.facts.fingerprint_sha256, "EC P-256"):
+        assert shown in detail
+    assert 'name="_save"' not in detail
+    assert admin_client.get(reverse("admin:localca_certificateauthority_add")).status_code == 403
+    delete = reverse("admin:localca_certificateauthority_delete", args=[authority.pk])
+    assert admin_client.post(delete, {"post": "yes"}).status_code == 403
+    change = reverse("admin:localca_certificateauthority_change", args=[authority.pk])
+    assert admin_client.post(change, {"is_active": ""}).status_code == 403
+    assert CertificateAuthority.objects.get().is_active
+
+
+def test_no_page_shows_the_ca_key(admin_client: Client) -> None:
+    """The CA's private key is in no page and no download."""
+    authority = ensure_authority()
+    body = authority.private_key.reveal().decode().splitlines()[1]
+    urls = [
+        reverse(AUTHORITIES),
+        reverse("admin:localca_certificateauthority_change", args=[authority.pk]),
+        reverse("admin:localca_certificateauthority_history", args=[authority.pk]),
+        reverse("admin:localca_certificateauthority_certificate", args=[authority.pk]),
+        reverse("admin:localca_trust_bundle"),
+        reverse("admin:localca_ca_certificate"),
+    ]
+    for url in urls:
+        response = admin_client.get(url)
+        assert response.status_code == 200, url
+        assert body.encode() not in response.content, url
+        assert authority.private_key.blob.hex().encode() not in response.content, url
+
+
+@pytest.mark.parametrize("name", ["admin:localca_trust_bundle", "admin:localca_certificateauthority_trust_bundle"])
+def test_trust_bundle(client: Client, name: str) -> None:
+    """Whoever may view the CA downloads the zip, from the settings page and from the CA's list."""
+    authority = ensure_authority()
+    response = sign_in(client, "view_certificateauthority").get(reverse(name))
+    assert response.status_code == 200
+    assert response["Content-Type"] == "application/zip"
+    assert response["Content-Disposition"] == 'attachment; filename="aegis-trust-bundle.zip"'
+    bundle = zipfile.ZipFile(io.BytesIO(response.content))
+    assert bundle.read("aegis-local-ca.crt").decode() == authority.certificate_pem
+
+
+def test_ca_certificate(client: Client) -> None:
+    """The CA's certificate alone, as PEM."""
+    authority = ensure_authority()
+    sign_in(client, "view_certificateauthority")
+    for url in (
+        reverse("admin:localca_ca_certificate"),
+        reverse("admin:localca_certificateauthority_certificate", args=[authority.pk]),
+    ):
+        response = client.get(url)
+        assert response.content.decode() == authority.certificate_pem
+        assert response["Content-Disposition"] == 'attachment; filename="aegis-local-ca.crt"'
+
+
+@pytest.mark.parametrize("name", ["admin:localca_trust_bundle", "admin:localca_ca_certificate", AUTHORITIES])
+def test_downloads_need_the_permission(client: Client, name: str) -> None:
+    """Others are refused; who is not signed in is asked to."""
+    ensure_authority()
+    assert client.get(reverse(name)).status_code == 302
+    assert sign_in(client).get(reverse(name)).status_code == 403
+
+
+@pytest.mark.parametrize("name", ["admin:localca_trust_bundle", "admin:localca_ca_certificate"])
+def test_downloads_before_the_first_run(admin_client: Client, name: str) -> None:
+    """Without a CA: not found."""
+    assert admin_client.get(reverse(name)).status_code == 404
+
+
+@pytest.mark.parametrize("model", ["certificateauthority", "issuedcertificate"])
+def test_downloads_of_unknown_rows(admin_client: Client, model: str) -> None:
+    """An unknown or malformed identifier: not found."""
+    for identifier in ("00000000-0000-0000-0000-000000000000", "x"):
+        assert admin_client.get(reverse(f"admin:localca_{model}_certificate", args=[identifier])).status_code == 404
+
+
+def test_issued_certificates_are_shown_and_cannot_be_changed(admin_client: Client) -> None:
+    """List and detail show what was issued; nothing can be added, changed or deleted."""
+    bundle = issue_client_certificate(common_name="orders.example.com", issued_for="host orders")
+    record = bundle.record
+    assert "orders.example.com" in page(admin_client, ISSUED)
+    detail = page(admin_client, "admin:localca_issuedcertificate_change", record.pk)
+    for shown in ("DNS:orders.example.com", "host orders", record.serial_number, record.fingerprint_sha256):
+        assert shown in detail
+    assert 'name="_save"' not in detail
+    assert admin_client.get(reverse("admin:localca_issuedcertificate_add")).status_code == 403
+    delete = reverse("admin:localca_issuedcertificate_delete", args=[record.pk])
+    assert admin_client.post(delete, {"post": "yes"}).status_code == 403
+
+
+def test_an_issued_certificate_is_downloaded_without_its_key(client: Client) -> None:
+    """The download is the certificate; the key is not stored and therefore not in it."""
+    bundle = issue_client_certificate(common_name="orders")
+    url = reverse("admin:localca_issuedcertificate_certificate", args=[bundle.record.pk])
+    response = sign_in(client, "view_issuedcertificate").get(url)
+    assert response.content.decode() == bundle.chain_pem
+    expected = f'attachment; filename="aegis-client-{bundle.record.serial_number}.crt"'
+    assert response["Content-Disposition"] == expected
+    assert b"PRIVATE KEY" not in response.content
+
+
+def test_an_issued_certificate_needs_the_permission(client: Client) -> None:
+    """The permission for the CA is not the permission for what it issued."""
+    record = issue_client_certificate(common_name="orders").record
+    sign_in(client, "view_certificateauthority")
+    assert client.get(reverse("admin:localca_issuedcertificate_certificate", args=[record.pk])).status_code == 403
+    assert client.get(reverse(ISSUED)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"q": "orders"}, ["CN=orders"]),
+        ({"q": "for invoices"}, ["CN=invoices"]),
+        ({"purpose__exact": "server"}, ["CN=upstream"]),
+        ({"validity": "valid"}, ["CN=invoices", "CN=orders"]),
+        ({"validity": "soon"}, ["CN=orders"]),
+        ({"validity": "expired"}, ["CN=upstream"]),
+    ],
+)
+def test_finding_issued_certificates(admin_client: Client, query: dict[str, str], found: list[str]) -> None:
+    """Search knows subjects and notes; filters know purpose and validity."""
+    issue_client_certificate(common_name="orders")
+    issue_client_certificate(common_name="invoices", issued_for="for invoices")
+    issue_server_certificate(common_name="upstream", subject_alt_names=["DNS:upstream"])
+    now = timezone.now()
+    IssuedCertificate.objects.filter(subject="CN=orders").update(not_after=now + datetime.timedelta(days=29))
+    with time_machine.travel(now + datetime.timedelta(seconds=1), tick=False):
+        IssuedCertificate.objects.filter(subject="CN=upstream").update(not_after=now)
+        response = admin_client.get(reverse(ISSUED), query)
+    assert sorted(record.subject for record in response.context["cl"].queryset) == found
+
+
+def test_lists_cost_the_same_for_any_number_of_rows(admin_client: Client, django_assert_num_queries: Any) -> None:
+    """The number of queries of the list does not grow with its rows."""
+    issue_client_certificate(common_name="first")
+    page(admin_client, ISSUED)
+    with CaptureQueriesContext(connection) as few:
+        page(admin_client, ISSUED)
+    expected = len(few)
+    for number in range(8):
+        issue_client_certificate(common_name=f"more-{number}")
+    with django_assert_num_queries(expected):
+        page(admin_client, ISSUED)

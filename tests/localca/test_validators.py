@@ -1,0 +1,134 @@
+"""What names a certificate may carry, and how others are refused."""
+
+import ipaddress
+
+import pytest
+from cryptography import x509
+from django.core.exceptions import ValidationError
+
+from localca.validators import (
+    clean_common_name,
+    clean_dns_name,
+    clean_note,
+    parse_subject_alt_name,
+    parse_subject_alt_names,
+)
+
+
+@pytest.mark.parametrize("text", ["orders", " orders ", "Ordres & Cie, été", "x" * 64, "10.0.0.1"])
+def test_common_names(text: str) -> None:
+    """Any printable text of up to 64 characters is a common name; white space around it is not part of it."""
+    assert clean_common_name(text) == text.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("", "required", "Enter a common name."),
+        (" \t", "required", "Enter a common name."),
+        ("x" * 65, "max_length", "A common name has at most 64 characters, this one has 65."),
+        ("a\x00b", "invalid", "A common name holds printable characters only."),
+        ("a\nb", "invalid", "A common name holds printable characters only."),
+        ("a\u202eb", "invalid", "A common name holds printable characters only."),
+        ("a\ud800", "invalid", "A common name holds printable characters only."),
+    ],
+)
+def test_bad_common_names(text: str, code: str, message: str) -> None:
+    """Empty, long and unprintable names are refused, the last so that no log or page can be confused."""
+    with pytest.raises(ValidationError) as raised:
+        clean_common_name(text)
+    assert (raised.value.code, raised.value.messages) == (code, [message])
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("orders", "orders"),
+        ("Orders.Example.COM", "orders.example.com"),
+        ("*.example.com", "*.example.com"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("*.bücher.example", "*.xn--bcher-kva.example"),
+        ("1.2.3.4.example", "1.2.3.4.example"),
+    ],
+)
+def test_dns_names(text: str, name: str) -> None:
+    """DNS names become lower-case A-labels; a wildcard may stand for the left-most label."""
+    assert clean_dns_name(text) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "*",
+        "*.",
+        "a.*.b",
+        "a*.b",
+        "*.*.b",
+        "-a.b",
+        "a-.b",
+        "a..b",
+        ".a",
+        "a.",
+        "a_b",
+        "a b",
+        "8.8.8.8",
+        "a.1",
+        "x" * 64,
+        ".".join(["x" * 62] * 5),
+        "a\x00.b",
+        "é" * 70 + ".example",
+        "☃ .example",
+    ],
+)
+def test_bad_dns_names(text: str) -> None:
+    """What peers would not match, or match too widely, is not a DNS name."""
+    with pytest.raises(ValidationError, match="is not a DNS name"):
+        clean_dns_name(text)
+
+
+def test_subject_alt_names() -> None:
+    """Names are written DNS:… and IP:…; repetitions count once and the order stays."""
+    names = parse_subject_alt_names(["DNS:b.example", "ip:::1", "IP: 10.0.0.1", "dns:B.example"])
+    assert names == [
+        x509.DNSName("b.example"),
+        x509.IPAddress(ipaddress.ip_address("::1")),
+        x509.IPAddress(ipaddress.ip_address("10.0.0.1")),
+    ]
+
+
+@pytest.mark.parametrize("text", ["orders.example", "URI:urn:x", "email:a@b", "IP:10.0.0.0/8", "IP:x", "DNS:"])
+def test_bad_subject_alt_names(text: str) -> None:
+    """Other kinds of names and malformed values are refused."""
+    with pytest.raises(ValidationError):
+        parse_subject_alt_name(text)
+
+
+def test_all_bad_subject_alt_names_are_told_at_once() -> None:
+    """The error has one message for each bad name."""
+    with pytest.raises(ValidationError) as raised:
+        parse_subject_alt_names(["DNS:8.8.8.8", "DNS:good.example", "IP:x", "mail"])
+    assert raised.value.messages == [
+        "'8.8.8.8' is not a DNS name.",
+        "'x' is not an IP address.",
+        "'mail' is neither DNS:name nor IP:address.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [([], "Enter at least one DNS name or IP address."), (["DNS:a"] * 101, "A certificate has at most 100 names.")],
+)
+def test_number_of_subject_alt_names(texts: list[str], message: str) -> None:
+    """There is at least one name, and not hundreds."""
+    with pytest.raises(ValidationError) as raised:
+        parse_subject_alt_names(texts)
+    assert raised.value.messages == [message]
+
+
+def test_notes() -> None:
+    """A note is one printable line, or nothing."""
+    assert clean_note(" host orders ") == "host orders"
+    assert clean_note("") == ""
+    with pytest.raises(ValidationError, match="Printable characters only"):
+        clean_note("a\nb")
