@@ -1,0 +1,64 @@
+"""The upstream TLS configuration of each host.
+
+Laws of this module: what is stored was checked by `upstream_tls.services.apply_changes`, the only writer of these
+columns; certificates are canonical PEM; the key is sealed and only its public fingerprint is in clear.
+"""
+
+import uuid
+
+from django.db import models
+
+from aegis_site.kernel.certificates import CertificateFacts, describe
+from aegis_site.kernel.fields import SealedField
+from upstream_tls.tls.credentials import parse_ca_bundle, parse_chain
+
+
+class UpstreamTLSConfiguration(models.Model):
+    """How one host proves itself to its https upstreams, and what it demands of them."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    host = models.OneToOneField("hosts.Host", on_delete=models.CASCADE, related_name="upstream_tls")
+    enabled = models.BooleanField("Enable mTLS", default=False)
+    client_certificate = models.TextField("Client Certificate", blank=True)
+    client_key = SealedField("Client Key")
+    client_key_spki_sha256 = models.CharField(max_length=64, blank=True, editable=False)
+    ca_certificate = models.TextField("CA Certificate", blank=True)
+    skip_verify = models.BooleanField("Skip TLS Verification", default=False)
+    server_name = models.CharField("Server Name Override", max_length=253, blank=True)
+
+    class Meta:
+        verbose_name = "upstream TLS configuration"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(enabled=False)
+                | (~models.Q(client_certificate="") & models.Q(client_key__isnull=False)),
+                name="upstream_tls_enabled_needs_certificate_and_key",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(client_key__isnull=True, client_key_spki_sha256="")
+                | (models.Q(client_key__isnull=False) & ~models.Q(client_key_spki_sha256="")),
+                name="upstream_tls_key_has_fingerprint",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"upstream TLS of host {self.host_id}"
+
+    @property
+    def has_client_key(self) -> bool:
+        """Whether a client key is stored. Opens nothing."""
+        return self.client_key is not None
+
+    @property
+    def client_certificate_facts(self) -> tuple[CertificateFacts, ...]:
+        """The facts of the client certificate's chain, leaf first; empty when there is none. Parses at each call."""
+        if not self.client_certificate:
+            return ()
+        return tuple(describe(certificate) for certificate in parse_chain(self.client_certificate.encode("ascii")))
+
+    @property
+    def ca_certificate_facts(self) -> tuple[CertificateFacts, ...]:
+        """The facts of the CA bundle; empty means the system trust store. Parses at each call."""
+        if not self.ca_certificate:
+            return ()
+        return tuple(describe(certificate) for certificate in parse_ca_bundle(self.ca_certificate.encode("ascii")))
