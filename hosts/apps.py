@@ -7,5 +7,5 @@ class HostsConfig(AppConfig):
     """Proxy hosts, their upstreams, and what the workers know of them."""
 
     name = "hosts"
-    verbose_name = "Hosts"
+    verbose_name = "Proxy"
     default_auto_field = "django.db.models.BigAutoField"

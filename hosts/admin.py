@@ -1,0 +1,291 @@
+"""Admin pages of hosts and workers: the product's face.
+
+Laws of this module:
+- Rules live in the services and forms; here is only what is shown and which service a button calls.
+- `save_model` runs before the inlines are saved, so publishing hangs on the commit.
+- No page, message or history entry holds a private key.
+"""
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.debug import sensitive_post_parameters
+from unfold.admin import ModelAdmin, TabularInline
+
+from aegis_site.kernel.admin import ReadOnlyAdmin, action, display
+from hosts.badges import badge, badges, host_badges
+from hosts.forms import HostForm, UpstreamForm, UpstreamFormSet
+from hosts.models import CompiledHost, Host, ProxyWorker, Upstream
+from hosts.publish import publish_on_commit
+from hosts.querysets import HostQuerySet
+from hosts.selectors import WorkerHealth, published_state, refusals, worker_health
+from hosts.services import MAX_UPSTREAMS, delete_hosts, install_issued_certificate, write_domains
+from localca.models import IssuedCertificate
+from upstream_tls.models import UpstreamTLSConfiguration
+from upstream_tls.panels import certificates_panel
+
+# How many upstreams the list names before it counts the rest.
+LISTED_UPSTREAMS = 2
+
+ISSUE_ACTION = "hosts_host_save_and_issue"
+SECRET_PARAMETERS = ("client_key", "client_key_passphrase", "kept_client_key")
+
+HEALTH_BADGES = {WorkerHealth.CURRENT: "success", WorkerHealth.BEHIND: "warning", WorkerHealth.LOST: "danger"}
+
+Fieldsets = list[tuple[str | None, dict[str, Any]]]
+
+GENERAL_FIELDS = ["name", "domains", "enabled", "preserve_host"]
+TLS_FIELDS = [
+    "tls_enabled",
+    "client_certificate",
+    "client_certificate_facts",
+    "client_key",
+    "kept_client_key",
+    "client_key_passphrase",
+    "clear_client_key",
+    "ca_certificate",
+    "ca_certificate_facts",
+    "skip_verify",
+    "server_name",
+]
+VIEW_FIELDSETS: Fieldsets = [
+    ("General", {"fields": ["name", "domain_names", "enabled", "preserve_host"]}),
+    ("Upstream TLS", {"fields": ["protection", "client_certificate_facts", "ca_certificate_facts"]}),
+    ("Proxy workers", {"fields": ["published"]}),
+]
+
+
+class UpstreamInline(TabularInline):
+    """The upstreams in the order in which they are tried; rows are dragged."""
+
+    model = Upstream
+    form = UpstreamForm
+    formset = UpstreamFormSet
+    max_num = MAX_UPSTREAMS
+    fields = ["position", "scheme", "address", "port", "enabled"]
+    ordering_field = "position"
+    hide_ordering_field = True
+    hide_title = True
+    verbose_name_plural = "Upstreams"
+
+    def get_extra(self, request: HttpRequest, obj: Host | None = None, **kwargs: Any) -> int:
+        return 1 if obj is None else 0
+
+    # Upstreams are a part of their host: who may do something with it may do it with them.
+
+    def has_view_permission(self, request: HttpRequest, obj: Host | None = None) -> bool:
+        return any(request.user.has_perm(f"hosts.{right}_host") for right in ("view", "change", "add"))
+
+    def has_change_permission(self, request: HttpRequest, obj: Host | None = None) -> bool:
+        return request.user.has_perm("hosts.add_host" if obj is None else "hosts.change_host")
+
+    def has_add_permission(self, request: HttpRequest, obj: Host | None = None) -> bool:
+        return self.has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Host | None = None) -> bool:
+        return self.has_change_permission(request, obj)
+
+
+@admin.register(Host)
+class HostAdmin(ModelAdmin):
+    """List and editor of proxy hosts."""
+
+    form = HostForm
+    inlines = [UpstreamInline]
+    list_display = ["name", "domain_names", "upstream_summary", "protection", "enabled"]
+    list_filter = ["enabled", "upstream_tls__enabled", "upstream_tls__skip_verify"]
+    search_fields = ["name", "domains__name", "upstreams__address"]
+    list_per_page = 50
+    actions_submit_line = ["save_and_issue"]
+    change_form_before_template = "hosts/editor_status.html"
+    readonly_fields = ["client_certificate_facts", "ca_certificate_facts", "published", "domain_names", "protection"]
+
+    # What the pages show
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Host]:
+        problem = CompiledHost.objects.filter(pk=OuterRef("pk")).values("problem")
+        hosts: HostQuerySet = super().get_queryset(request)
+        return hosts.with_configuration().annotate(problem=Subquery(problem))
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist: ChangeList = super().get_changelist_instance(request)
+        refused = refusals(now=timezone.now())
+        for host in changelist.result_list:
+            host.refused_because = refused.get(str(host.pk)) or host.problem
+        return changelist
+
+    def get_fieldsets(self, request: HttpRequest, obj: Host | None = None) -> Fieldsets:
+        if obj is not None and not self.has_change_permission(request, obj):
+            return VIEW_FIELDSETS
+        configuration = UpstreamTLSConfiguration() if obj is None else _configuration(obj)
+        fieldsets: Fieldsets = [
+            ("General", {"fields": GENERAL_FIELDS}),
+            ("Upstream TLS", {"fields": _tls_fields(configuration)}),
+        ]
+        return fieldsets if obj is None else [*fieldsets, ("Proxy workers", {"fields": ["published"]})]
+
+    @display(description="Domains")
+    def domain_names(self, host: Host) -> str:
+        return ", ".join(domain.name for domain in host.domains.all())
+
+    @display(description="Upstreams")
+    def upstream_summary(self, host: Host) -> str:
+        enabled = [str(upstream) for upstream in host.upstreams.all() if upstream.enabled]
+        listed = ", ".join(enabled[:LISTED_UPSTREAMS])
+        hidden_count = len(enabled) - LISTED_UPSTREAMS
+        return f"{listed} and {hidden_count} more" if hidden_count > 0 else listed
+
+    @display(description="Upstream TLS")
+    def protection(self, host: Host) -> SafeString:
+        return badges(host_badges(host, refused_because=getattr(host, "refused_because", "")))
+
+    @display(description="Stored certificate")
+    def client_certificate_facts(self, host: Host) -> SafeString:
+        return certificates_panel(_configuration(host).client_certificate_facts, now=timezone.now())
+
+    @display(description="Stored CA certificates")
+    def ca_certificate_facts(self, host: Host) -> SafeString:
+        return certificates_panel(_configuration(host).ca_certificate_facts, now=timezone.now())
+
+    @display(description="Workers")
+    def published(self, host: Host) -> SafeString:
+        return render_to_string("hosts/published_panel.html", {"state": published_state(host.pk, now=timezone.now())})
+
+    # What the pages do
+
+    @method_decorator(sensitive_post_parameters(*SECRET_PARAMETERS))
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        context = dict(extra_context or {})
+        if object_id is None:
+            # unfold shows the actions of the submit line for stored objects only.
+            context["actions_submit_line"] = self.get_actions_submit_line(request, None)
+        return super().changeform_view(request, object_id, form_url, context)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Host | None = None, **kwargs: Any
+    ) -> HttpResponse:
+        if obj is not None:
+            context["configuration"] = _configuration(obj)
+            context["refused_because"] = refusals(now=timezone.now()).get(str(obj.pk)) or getattr(obj, "problem", "")
+        response: HttpResponse = super().render_change_form(request, context, *args, obj=obj, **kwargs)
+        return response
+
+    def get_form(
+        self, request: HttpRequest, obj: Host | None = None, change: bool = False, **kwargs: Any
+    ) -> type[HostForm]:
+        form: type[HostForm] = super().get_form(request, obj, change, **kwargs)
+        # The class is made for this request.
+        form.user_id = request.user.pk
+        form.is_issuing = self._is_issuing(request)
+        return form
+
+    def save_model(self, request: HttpRequest, obj: Host, form: HostForm, change: bool) -> None:
+        # First the rows, then unfold's save_model, because that also runs the submit-line action.
+        obj.save()
+        write_domains(obj, form.cleaned_data["domains"])
+        form.configuration.host = obj  # again: Django's formsets give a new object another primary key
+        form.configuration.save()
+        publish_on_commit([obj.pk])
+        super().save_model(request, obj, form, change)
+
+    def delete_model(self, request: HttpRequest, obj: Host) -> None:
+        delete_hosts(hosts=[obj], user=None)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Iterable[Host]) -> None:
+        delete_hosts(hosts=queryset, user=None)
+
+    def has_issue_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Issuing changes the host after it is saved, so it needs that permission for a new host as well."""
+        return request.user.has_perm("localca.add_issuedcertificate") and self.has_change_permission(request)
+
+    @action(description="Save and issue client certificate", permissions=["issue"], icon="verified_user")
+    def save_and_issue(self, request: HttpRequest, obj: Host) -> None:
+        """Runs inside the POST of the form, after the rows are saved."""
+        record = install_issued_certificate(host=obj, user=request.user)
+        self.message_user(request, _issued_message(record), messages.SUCCESS)
+
+    def response_add(self, request: HttpRequest, obj: Host, post_url_continue: str | None = None) -> HttpResponse:
+        if self._is_issuing(request):
+            return self._back_to_editor(obj)
+        response: HttpResponse = super().response_add(request, obj, post_url_continue)
+        return response
+
+    def response_change(self, request: HttpRequest, obj: Host) -> HttpResponse:
+        if self._is_issuing(request):
+            return self._back_to_editor(obj)
+        response: HttpResponse = super().response_change(request, obj)
+        return response
+
+    def _is_issuing(self, request: HttpRequest) -> bool:
+        return ISSUE_ACTION in request.POST and self.has_issue_permission(request)
+
+    def _back_to_editor(self, host: Host) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:hosts_host_change", args=[host.pk]))
+
+
+@admin.register(ProxyWorker)
+class ProxyWorkerAdmin(ReadOnlyAdmin):
+    """The workers as they last described themselves."""
+
+    list_display = ["worker_id", "health", "generation", "accepted", "refused", "version", "pid", "last_seen_at"]
+    fields = ["worker_id", "health", "generation", "accepted", "reasons", "version", "pid", "last_seen_at"]
+    readonly_fields = ["health", "reasons"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ProxyWorker]:
+        latest = CompiledHost.objects.order_by("-generation").values("generation")[:1]
+        return ProxyWorker.objects.annotate(latest=Subquery(latest))
+
+    @display(description="State")
+    def health(self, worker: ProxyWorker) -> SafeString:
+        health = worker_health(worker, latest=getattr(worker, "latest", None) or 0, now=timezone.now())
+        return badge(health.capitalize(), HEALTH_BADGES[health])
+
+    @display(description="Refused hosts")
+    def refused(self, worker: ProxyWorker) -> int:
+        return len(worker.rejected)
+
+    @display(description="Refused hosts")
+    def reasons(self, worker: ProxyWorker) -> SafeString:
+        hosts = Host.objects.in_bulk(list(worker.rejected))
+        rows = [(hosts.get(uuid.UUID(host_id)), reason) for host_id, reason in worker.rejected.items()]
+        return render_to_string("hosts/refused_panel.html", {"rows": rows})
+
+
+def _configuration(host: Host) -> UpstreamTLSConfiguration:
+    return getattr(host, "upstream_tls", None) or UpstreamTLSConfiguration(host_id=host.pk)
+
+
+def _tls_fields(configuration: UpstreamTLSConfiguration) -> list[str]:
+    """Those that make sense: facts of what is stored, and removing a key that there is."""
+    absent = {
+        "client_certificate_facts": not configuration.client_certificate,
+        "ca_certificate_facts": not configuration.ca_certificate,
+        "clear_client_key": not configuration.has_client_key,
+    }
+    return [name for name in TLS_FIELDS if not absent.get(name)]
+
+
+def _issued_message(record: IssuedCertificate) -> SafeString:
+    return format_html(
+        "Issued the client certificate {} and installed it; mTLS is enabled. The upstream must trust the local CA: "
+        'give it the trust bundle from <a href="{}" class="underline">Settings</a>.',
+        record.subject,
+        reverse("admin:aegis_settings"),
+    )

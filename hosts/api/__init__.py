@@ -1,0 +1,1 @@
+"""Hosts and workers in the HTTP API."""

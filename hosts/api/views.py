@@ -1,0 +1,96 @@
+"""Hosts and workers in the HTTP API. Every change goes through `hosts.services`."""
+
+from typing import Any, cast
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import transaction
+from django.db.models import QuerySet
+from rest_framework import mixins, status, viewsets
+from rest_framework.filters import OrderingFilter, SearchFilter
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from aegis_site.kernel.api import check_if_match, etag_of
+from hosts.api.serializers import HostSerializer, WorkerSerializer, spec_of
+from hosts.models import Host, ProxyWorker
+from hosts.selectors import latest_generation
+from hosts.services import create_host, delete_host, update_host
+from hosts.specs import HostSpec
+
+
+class HostViewSet(viewsets.GenericViewSet[Host]):
+    """Proxy hosts with their upstreams and upstream TLS."""
+
+    serializer_class = HostSerializer
+    lookup_value_regex = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    filter_backends = [SearchFilter, OrderingFilter]
+    search_fields = ["name", "domains__name", "upstreams__address"]
+    ordering_fields = ["name", "enabled", "created_at", "updated_at"]
+    ordering = ["name"]
+
+    def get_queryset(self) -> QuerySet[Host]:
+        return Host.objects.with_configuration()
+
+    def list(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        return self._shown(self.get_object())
+
+    def create(self, request: Request) -> Response:
+        host = create_host(spec=self._spec(request, is_whole=True), user=_user(request))
+        response = self._shown(host, status=status.HTTP_201_CREATED)
+        response["Location"] = response.data["url"]
+        return response
+
+    def update(self, request: Request, pk: str) -> Response:
+        """Replace all but a client key that is left out."""
+        return self._update(request, is_whole=True)
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change what is named; `domains` and `upstreams` are whole lists."""
+        return self._update(request, is_whole=False)
+
+    @transaction.atomic
+    def destroy(self, request: Request, pk: str) -> Response:
+        delete_host(host=self._locked_host(request), user=_user(request))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @transaction.atomic
+    def _update(self, request: Request, *, is_whole: bool) -> Response:
+        host = self._locked_host(request)
+        spec = self._spec(request, is_whole=is_whole)
+        return self._shown(update_host(host=host, spec=spec, user=_user(request)))
+
+    def _locked_host(self, request: Request) -> Host:
+        """The host of the path, locked until the transaction ends, so that If-Match cannot be overtaken."""
+        Host.objects.select_for_update().filter(pk=self.kwargs["pk"]).first()
+        host = self.get_object()
+        check_if_match(request, etag_of(self.get_serializer(host).data))
+        return host
+
+    def _spec(self, request: Request, *, is_whole: bool) -> HostSpec:
+        serializer = self.get_serializer(data=request.data, partial=not is_whole)
+        serializer.is_valid(raise_exception=True)
+        return spec_of(serializer.validated_data, is_whole=is_whole)
+
+    def _shown(self, host: Host, **options: Any) -> Response:
+        """The representation of a host as it is stored now, with its ETag."""
+        data = self.get_serializer(self.get_queryset().get(pk=host.pk)).data
+        return Response(data, headers={"ETag": etag_of(data)}, **options)
+
+
+class WorkerViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[ProxyWorker]):
+    """The proxy workers, and what each of them serves."""
+
+    serializer_class = WorkerSerializer
+    queryset = ProxyWorker.objects.all()
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "latest_generation": latest_generation()}
+
+
+def _user(request: Request) -> AbstractBaseUser:
+    """The signed-in user; permissions were checked before."""
+    return cast("AbstractBaseUser", request.user)

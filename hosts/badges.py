@@ -1,0 +1,32 @@
+"""Short coloured words about a host, for lists and headings."""
+
+from collections.abc import Iterable
+
+from django.template.loader import render_to_string
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+from hosts.models import Host
+
+
+def badge(text: str, kind: str) -> SafeString:
+    """One badge; `kind` is success, warning, danger or info."""
+    return render_to_string("upstream_tls/badge.html", {"text": text, "kind": kind})
+
+
+def badges(items: Iterable[SafeString]) -> SafeString:
+    """Several badges in a row, wrapping where there is no room."""
+    return format_html_join(" ", "{}", ((item,) for item in items))
+
+
+def host_badges(host: Host, *, refused_because: str = "") -> list[SafeString]:
+    """What an operator must see at once: mTLS, missing verification, and that a host cannot be served."""
+    configuration = getattr(host, "upstream_tls", None)
+    shown = []
+    if refused_because:
+        shown.append(badge("Refused", "danger"))
+    if configuration and configuration.skip_verify:
+        shown.append(badge("TLS not verified", "warning"))
+    if configuration and configuration.enabled:
+        shown.append(badge("mTLS", "success"))
+    return shown

@@ -1,0 +1,44 @@
+"""Turns a host's rows into the entry that the workers load.
+
+Laws of this module: no writes, no clock; the same rows give the same entry, byte for byte. Nothing is made laxer than
+configured: what cannot be used is compiled as it stands, and the worker refuses it.
+"""
+
+from aegis_site.kernel.fields import Sealed
+from hosts.models import Host
+from proxyworker.snapshot import HostEntry, Upstream, UpstreamTLS
+from upstream_tls.models import UpstreamTLSConfiguration
+
+
+def compile_host(host: Host) -> tuple[HostEntry, Sealed | None]:
+    """The entry of an enabled host and its client key as sealed in the configuration's row.
+
+    The key is None unless the host presents a client certificate. No query when `with_configuration` was used.
+    """
+    # A host without a configuration row has none of the settings, which is also what a new row says.
+    configuration = getattr(host, "upstream_tls", None) or UpstreamTLSConfiguration(host_id=host.pk)
+    tls = UpstreamTLS(
+        client_certificate=configuration.client_certificate if configuration.enabled else "",
+        client_key_spki_sha256=configuration.client_key_spki_sha256 if configuration.enabled else "",
+        ca_certificate=configuration.ca_certificate,
+        skip_verify=configuration.skip_verify,
+        server_name=configuration.server_name,
+    )
+    entry = HostEntry(
+        host_id=str(host.pk),
+        name=host.name,
+        domains=tuple(domain.name for domain in host.domains.all()),
+        preserve_host=host.preserve_host,
+        upstreams=tuple(
+            Upstream(
+                upstream_id=str(upstream.pk),
+                scheme="https" if upstream.scheme == "https" else "http",
+                address=upstream.address,
+                port=upstream.port,
+            )
+            for upstream in host.upstreams.all()
+            if upstream.enabled
+        ),
+        upstream_tls=tls,
+    )
+    return entry, configuration.client_key if configuration.enabled else None

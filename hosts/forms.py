@@ -1,0 +1,70 @@
+"""The forms of the host editor. What is valid is decided by `hosts.services`, `hosts.models` and `upstream_tls`."""
+
+import re
+from typing import Any
+
+from django import forms
+from unfold.forms import PaginationInlineFormSet
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from hosts.models import Host, Upstream
+from hosts.services import clean_domains
+from upstream_tls.forms import UpstreamTLSFields
+
+
+class HostForm(UpstreamTLSFields):
+    """A host with its domains and its upstream TLS. `is_issuing` is set by the admin."""
+
+    is_issuing = False
+
+    domains = forms.CharField(
+        widget=UnfoldAdminTextareaWidget({"rows": 3, "spellcheck": "false"}),
+        help_text="One per line or separated by commas. *.example.com stands for every name one label below.",
+    )
+
+    class Meta:
+        model = Host
+        fields = ["name", "enabled", "preserve_host"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.instance._state.adding:
+            self.fields["domains"].initial = "\n".join(domain.name for domain in self.instance.domains.all())
+
+    def clean_domains(self) -> list[str]:
+        names = [name for name in re.split(r"[\s,;]+", self.cleaned_data["domains"]) if name]
+        return clean_domains(names, host_id=self.instance.pk)
+
+    def clean(self) -> None:
+        super().clean()
+        self.clean_upstream_tls(will_be_issued=self.is_issuing)
+
+
+class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
+    """One row of the upstreams."""
+
+    class Meta:
+        model = Upstream
+        fields = ["position", "scheme", "address", "port", "enabled"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["position"].required = False
+        if self.instance._state.adding:
+            self.initial["position"] = None
+
+    def has_changed(self) -> bool:
+        """Dragging numbers the empty rows too; that alone does not make an upstream."""
+        return bool(set(self.changed_data) - ({"position"} if self.instance._state.adding else set()))
+
+
+class UpstreamFormSet(PaginationInlineFormSet):
+    """All rows. Those without a position, new and never dragged, come last."""
+
+    def clean(self) -> None:
+        super().clean()
+        upstreams = [form.instance for form in self.forms]
+        following = 1 + max((upstream.position for upstream in upstreams if upstream.position is not None), default=-1)
+        for upstream in upstreams:
+            if upstream.position is None:
+                upstream.position, following = following, following + 1

@@ -1,0 +1,157 @@
+"""Proxy hosts, what of them is published, and what the workers say about it.
+
+Laws of this module:
+- `hosts.services` and the host editor are the only writers of Host, Domain and Upstream; every write of any of them
+  also saves the Host, so `updated_at` names the version of the whole.
+- `hosts.publish` is the only writer of CompiledHost and GenerationCounter, `hosts.worker_feed` of ProxyWorker.
+"""
+
+import uuid
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+from aegis_site.kernel.fields import SealedField
+from hosts.querysets import CompiledHostQuerySet, HostQuerySet
+from hosts.validators import clean_address, validate_printable
+
+
+class Host(models.Model):
+    """A proxy host: the domains it answers for and the upstreams behind it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(
+        max_length=100,
+        unique=True,
+        validators=[validate_printable],
+        error_messages={"unique": "There is a host with this name already."},
+    )
+    enabled = models.BooleanField(default=True, help_text="A disabled host is not served at all.")
+    preserve_host = models.BooleanField(
+        "Preserve Host Header",
+        default=False,
+        help_text="Send the client's Host header to the upstream, instead of the upstream's own name.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = HostQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Domain(models.Model):
+    """A name that a host answers for: lower-case A-labels, `*.` in front for all names one label below."""
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="domains")
+    name = models.CharField(max_length=255, unique=True)
+    position = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["position", "name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Scheme(models.TextChoices):
+    """How the worker speaks with an upstream."""
+
+    HTTP = "http", "http"
+    HTTPS = "https", "https"
+
+
+class Upstream(models.Model):
+    """One backend of a host."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="upstreams")
+    position = models.PositiveIntegerField(default=0)
+    scheme = models.CharField(max_length=5, choices=Scheme, default=Scheme.HTTPS)
+    address = models.CharField(max_length=253, help_text="A DNS name or an IP address, without port.")
+    port = models.PositiveIntegerField(default=443, validators=[MinValueValidator(1), MaxValueValidator(65535)])
+    enabled = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(port__gte=1, port__lte=65535), name="hosts_upstream_port"),
+            models.CheckConstraint(condition=models.Q(scheme__in=Scheme.values), name="hosts_upstream_scheme"),
+        ]
+
+    def __str__(self) -> str:
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{self.scheme}://{address}:{self.port}"
+
+    def clean(self) -> None:
+        try:
+            self.address = clean_address(self.address)
+        except ValidationError as error:
+            raise ValidationError({"address": error.error_list}) from error
+
+
+class CompiledHost(models.Model):
+    """What the workers get of a host. It outlives the host as a tombstone (empty `entry_json`)."""
+
+    id = models.UUIDField(primary_key=True, editable=False, help_text="The host's own id.")
+    name = models.CharField(max_length=100)
+    entry_json = models.TextField(blank=True)
+    digest = models.CharField(max_length=64, blank=True)
+    schema_version = models.PositiveIntegerField()
+    generation = models.PositiveBigIntegerField(unique=True)
+    client_key = SealedField()
+    problem = models.TextField(blank=True, help_text="Why the host answers 502 until it is configured anew.")
+    source_updated_at = models.DateTimeField(null=True, help_text="The version of the host that was compiled.")
+    compiled_at = models.DateTimeField()
+
+    objects = CompiledHostQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["generation"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether the workers are to forget this host."""
+        return not self.entry_json
+
+
+class GenerationCounter(models.Model):
+    """One row: the last generation given out. It is locked from the compile to its commit."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    value = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="hosts_one_generation_counter")]
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class ProxyWorker(models.Model):
+    """A proxy worker as it last described itself."""
+
+    worker_id = models.CharField("worker", max_length=200, primary_key=True)
+    generation = models.PositiveBigIntegerField(default=0)
+    accepted = models.PositiveIntegerField(default=0, help_text="Hosts that this worker serves.")
+    rejected: "models.JSONField[dict[str, str], dict[str, str]]" = models.JSONField(
+        default=dict, help_text="Host id and the reason why its configuration cannot be used."
+    )
+    version = models.CharField(max_length=50, blank=True)
+    pid = models.PositiveIntegerField("PID", default=0)
+    last_seen_at = models.DateTimeField("last seen")
+
+    class Meta:
+        verbose_name = "worker"
+        ordering = ["worker_id"]
+
+    def __str__(self) -> str:
+        return self.worker_id

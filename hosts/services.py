@@ -1,0 +1,198 @@
+"""Everything that changes a host, except the host editor's own save.
+
+Laws of this module:
+- All errors of a request at once, keyed by path: `name`, `domains`, `upstreams[0].address`, `upstream_tls.client_key`.
+- Each service is one transaction that saves the Host row and ends in `publish_on_commit`.
+- The history names what was changed, never a value.
+"""
+
+import dataclasses
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from hosts.field_errors import FieldErrors
+from hosts.models import Host, Upstream
+from hosts.publish import publish_on_commit
+from hosts.selectors import domains_of_other_hosts
+from hosts.specs import HostSpec, UpstreamSpec
+from hosts.validators import clean_domain
+from localca.models import IssuedCertificate
+from localca.services import issue_client_certificate
+from localca.validators import COMMON_NAME_MAX_CHARACTERS
+from upstream_tls.changes import KEEP, Keep, UpstreamTLSChanges
+from upstream_tls.models import UpstreamTLSConfiguration
+from upstream_tls.services import apply_changes
+
+# As `request.user` is typed; who is not signed in leaves no history.
+Actor: TypeAlias = AbstractBaseUser | AnonymousUser
+
+MAX_DOMAINS = 500
+MAX_UPSTREAMS = 100
+
+
+@transaction.atomic
+def create_host(*, spec: HostSpec, user: Actor | None) -> Host:
+    """A new host. Raises ValidationError."""
+    host = Host()
+    _write(host, spec)
+    _log(user, host, ADDITION, "")
+    return host
+
+
+@transaction.atomic
+def update_host(*, host: Host, spec: HostSpec, user: Actor | None) -> Host:
+    """Change what `spec` names. Returns the host as it is now. Raises ValidationError, Host.DoesNotExist."""
+    current = Host.objects.select_for_update().get(pk=host.pk)
+    _write(current, spec)
+    _log(user, current, CHANGE, f"Changed {', '.join(_named(spec)) or 'nothing'}.")
+    return current
+
+
+def delete_host(*, host: Host, user: Actor | None) -> None:
+    """Delete a host with all that belongs to it; the workers forget it."""
+    delete_hosts(hosts=[host], user=user)
+
+
+@transaction.atomic
+def delete_hosts(*, hosts: Iterable[Host], user: Actor | None) -> None:
+    """As `delete_host`, for several at once. Without a user nothing is logged: the caller does it."""
+    doomed = list(hosts)
+    for host in doomed:
+        _log(user, host, DELETION, "")
+    identifiers = [host.pk for host in doomed]
+    Host.objects.filter(pk__in=identifiers).delete()
+    publish_on_commit(identifiers)
+
+
+@transaction.atomic
+def install_issued_certificate(*, host: Host, user: Actor | None) -> IssuedCertificate:
+    """Issue a client certificate from the local CA, install it with its key, and enable mTLS.
+
+    The common name is the host's first domain, or its name when that is too long. Raises ValidationError,
+    localca.services.IssuanceError, SecretUnreadable.
+    """
+    names = [domain.name for domain in host.domains.all()[:1]] + [host.name[:COMMON_NAME_MAX_CHARACTERS]]
+    common_name = next(name for name in names if len(name) <= COMMON_NAME_MAX_CHARACTERS)
+    bundle = issue_client_certificate(common_name=common_name, issued_for=f"host {host.name}")
+    changes = UpstreamTLSChanges(
+        enabled=True, client_certificate=bundle.chain_pem, client_key=bundle.key_pem.decode("ascii")
+    )
+    configuration = UpstreamTLSConfiguration.objects.get(host=host)
+    apply_changes(configuration, changes)
+    configuration.save()
+    host.save()
+    publish_on_commit([host.pk])
+    _log(user, host, CHANGE, f"Issued and installed the client certificate {bundle.record.serial_number}.")
+    return bundle.record
+
+
+def clean_domains(names: Iterable[str], *, host_id: uuid.UUID) -> list[str]:
+    """The domains of a host in order, without repetition. Raises ValidationError with every error."""
+    domains: dict[str, None] = {}
+    errors: list[ValidationError] = []
+    for name in names:
+        try:
+            domains[clean_domain(name)] = None
+        except ValidationError as error:
+            errors.extend(error.error_list)
+    if len(domains) > MAX_DOMAINS:
+        raise ValidationError(f"A host has at most {MAX_DOMAINS} domains.", code="max_length")
+    errors.extend(
+        ValidationError(f"{domain.name} is already a domain of the host {domain.host.name}.", code="unique")
+        for domain in domains_of_other_hosts(list(domains), host_id=host_id)
+    )
+    if not domains and not errors:
+        errors.append(ValidationError("Enter at least one domain.", code="required"))
+    if errors:
+        raise ValidationError(errors)
+    return list(domains)
+
+
+def write_domains(host: Host, names: Sequence[str]) -> None:
+    """Make `names`, already clean, the domains of a saved host. Unchanged ones keep their row."""
+    host.domains.exclude(name__in=names).delete()
+    positions = dict(host.domains.values_list("name", "position"))
+    for position, name in enumerate(names):
+        if name not in positions:
+            host.domains.create(name=name, position=position)
+        elif positions[name] != position:
+            host.domains.filter(name=name).update(position=position)
+
+
+def _write(host: Host, spec: HostSpec) -> None:
+    errors = FieldErrors()
+    is_new = host._state.adding
+    for name in ("enabled", "preserve_host"):
+        if (value := getattr(spec, name)) is not KEEP:
+            setattr(host, name, value)
+    if not isinstance(spec.name, Keep):
+        host.name = spec.name.strip()
+    with errors.under(""):
+        host.full_clean()
+    domains: list[str] | None = None
+    if is_new or spec.domains is not KEEP:
+        with errors.under("domains"):
+            domains = clean_domains(() if isinstance(spec.domains, Keep) else spec.domains, host_id=host.pk)
+    upstreams = None if isinstance(spec.upstreams, Keep) else _clean_upstreams(host, spec.upstreams, errors)
+    configuration = UpstreamTLSConfiguration(host=host) if is_new else host.upstream_tls
+    with errors.under("upstream_tls"):
+        apply_changes(configuration, spec.upstream_tls)
+    errors.raise_if_any()
+    host.save()
+    if domains is not None:
+        write_domains(host, domains)
+    if upstreams is not None:
+        host.upstreams.exclude(pk__in=[upstream.pk for upstream in upstreams]).delete()
+        for upstream in upstreams:
+            upstream.save()
+    configuration.save()
+    publish_on_commit([host.pk])
+
+
+def _clean_upstreams(host: Host, specs: Sequence[UpstreamSpec], errors: FieldErrors) -> list[Upstream]:
+    if len(specs) > MAX_UPSTREAMS:
+        with errors.under("upstreams"):
+            raise ValidationError(f"A host has at most {MAX_UPSTREAMS} upstreams.", code="max_length")
+    stored = {upstream.pk: upstream for upstream in host.upstreams.all()} if not host._state.adding else {}
+    by_target = {_target(upstream): upstream for upstream in stored.values()}
+    upstreams = []
+    for position, spec in enumerate(specs):
+        upstream = Upstream(
+            position=position, scheme=spec.scheme, address=spec.address, port=spec.port, enabled=spec.enabled
+        )
+        with errors.under(f"upstreams[{position}]"):
+            upstream.full_clean(exclude={"host"})
+        upstream.host = host
+        same = stored.get(spec.upstream_id) if spec.upstream_id else by_target.get(_target(upstream))
+        if same is not None and stored.pop(same.pk, None) is not None:
+            upstream.pk = same.pk
+            upstream._state.adding = False
+        upstreams.append(upstream)
+    return upstreams
+
+
+def _target(upstream: Upstream) -> tuple[str, str, int]:
+    return upstream.scheme, upstream.address, upstream.port
+
+
+def _named(spec: HostSpec) -> list[str]:
+    """The paths that a spec changes, for the history."""
+    parts: list[tuple[str, HostSpec | UpstreamTLSChanges]] = [("", spec), ("upstream_tls.", spec.upstream_tls)]
+    return [
+        prefix + field.name
+        for prefix, part in parts
+        for field in dataclasses.fields(part)
+        if field.name not in ("upstream_tls", "client_key_passphrase") and getattr(part, field.name) is not KEEP
+    ]
+
+
+def _log(user: Actor | None, host: Host, action: int, message: str) -> None:
+    if user is not None and user.pk is not None:
+        LogEntry.objects.log_actions(user.pk, [host], action, message, single_object=True)

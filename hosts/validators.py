@@ -1,0 +1,73 @@
+"""What may stand in the fields of a host. Refusals are django ValidationErrors."""
+
+import ipaddress
+import re
+
+from django.core.exceptions import ValidationError
+
+from localca.validators import clean_dns_name
+
+MAX_NAME_CHARACTERS = 253
+
+# Container platforms name services with underscores, which DNS itself allows (RFC 2181 section 11).
+_SERVICE_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
+
+
+def validate_printable(text: str) -> None:
+    """Refuses control characters, which no list or log could show."""
+    if not text.isprintable():
+        raise ValidationError("Printable characters only.", code="invalid")
+
+
+def clean_domain(text: str) -> str:
+    """A domain of a host: lower-case A-labels with an optional `*.`, or an IPv4 address.
+
+    An IPv4 address is what a browser sends as Host when a person types it into the address bar.
+    """
+    name = text.strip().removesuffix(".")
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise ValidationError(f"A domain has at most {MAX_NAME_CHARACTERS} characters.", code="max_length")
+    if _is_ipv4(name):
+        return name
+    try:
+        return clean_dns_name(name)
+    except ValidationError as error:
+        raise ValidationError(f"{name!r} is not a domain name.", code="invalid") from error
+
+
+def clean_address(text: str) -> str:
+    """The address of an upstream: a lower-case DNS name or an IP address, without brackets."""
+    address = text.strip().removesuffix(".")
+    if len(address) > MAX_NAME_CHARACTERS:
+        raise ValidationError(f"An address has at most {MAX_NAME_CHARACTERS} characters.", code="max_length")
+    if "/" in address:
+        raise ValidationError("Enter the address alone, without scheme or path.", code="invalid")
+    bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
+    if "%" not in bare:
+        try:
+            return str(ipaddress.ip_address(bare))
+        except ValueError:
+            pass  # not an IP address: perhaps a name
+    if address.count(":") == 1:
+        raise ValidationError("Enter the address alone; the port has its own field.", code="invalid")
+    name = bare.lower()
+    if _SERVICE_NAME.fullmatch(name) and not name.rpartition(".")[2].isdigit():
+        return name
+    try:
+        return _without_wildcard(clean_dns_name(bare))
+    except ValidationError as error:
+        raise ValidationError(f"{address!r} is neither a DNS name nor an IP address.", code="invalid") from error
+
+
+def _without_wildcard(name: str) -> str:
+    if name.startswith("*"):
+        raise ValidationError("An address has no wildcard.", code="invalid")
+    return name
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True

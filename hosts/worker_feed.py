@@ -1,0 +1,84 @@
+"""What a proxy worker reads from the database and reports to it.
+
+Laws of this module: called off the reactor thread, by threads that live long; so every call begins and ends by closing
+connections that are too old or broken. No admin, no Redis, no TLS is imported here.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from django.db import close_old_connections
+from django.utils import timezone
+
+from aegis_site.kernel.errors import AegisError
+from aegis_site.kernel.fields import Sealed
+from hosts.models import CompiledHost, ProxyWorker
+from hosts.selectors import latest_generation
+from proxyworker.snapshot import LoadedEntry, WorkerReport
+
+
+class ClientKeyUnusable(AegisError):
+    """The host presents a client certificate, but its key could not be published."""
+
+
+class DatabaseFeed:
+    """The worker's source. Raises django.db.DatabaseError when the database is away."""
+
+    def entries_since(self, generation: int) -> list[LoadedEntry]:
+        """The entries newer than `generation` in order, tombstones too; for 0 all living ones. One query."""
+        with _fresh_connection():
+            return [_loaded(row) for row in CompiledHost.objects.newer_than(generation)]
+
+    def latest_generation(self) -> int:
+        """The newest generation that is published. One query."""
+        with _fresh_connection():
+            return latest_generation()
+
+    def record_report(self, report: WorkerReport) -> None:
+        """Keep what a worker says about itself."""
+        with _fresh_connection():
+            ProxyWorker.objects.update_or_create(
+                worker_id=report.worker_id,
+                defaults={
+                    "generation": report.generation,
+                    "accepted": report.accepted,
+                    "rejected": dict(report.rejected),
+                    "version": report.version,
+                    "pid": report.pid,
+                    "last_seen_at": timezone.now(),
+                },
+            )
+
+
+@contextmanager
+def _fresh_connection() -> Iterator[None]:
+    close_old_connections()
+    try:
+        yield
+    finally:
+        close_old_connections()
+
+
+def _loaded(row: CompiledHost) -> LoadedEntry:
+    return LoadedEntry(
+        host_id=str(row.pk),
+        generation=row.generation,
+        digest=row.digest,
+        entry_json=row.entry_json,
+        open_client_key=_key_opener(row),
+    )
+
+
+def _key_opener(row: CompiledHost) -> Callable[[], bytes] | None:
+    key: Sealed | None = row.client_key
+    if key is not None:
+        return key.reveal
+    if not row.problem:
+        return None
+    problem = row.problem
+
+    def refuse() -> NoReturn:
+        raise ClientKeyUnusable("client_key_unusable", problem)
+
+    return refuse

@@ -1,0 +1,1 @@
+"""Tests of hosts and workers in the HTTP API."""

@@ -1,0 +1,433 @@
+"""Hosts and workers in the HTTP API."""
+
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from hosts.models import CompiledHost, GenerationCounter, Host, ProxyWorker
+from tests.support.certificates import Authority, Leaf
+
+pytestmark = pytest.mark.django_db
+
+URL = "/api/v1/hosts"
+CA = Authority("Orders CA")
+
+
+@pytest.fixture(scope="module")
+def leaf() -> Leaf:
+    return CA.client("orders client")
+
+
+def send(client: Client, method: str, url: str, document: Any, **headers: str) -> Any:
+    return getattr(client, method)(url, document, content_type="application/json", headers=headers)
+
+
+def document_of(name: str = "orders", **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "domains": [f"{name}.example.com", f"*.{name}.example.com"],
+        "upstreams": [{"scheme": "https", "address": "10.0.0.7", "port": 9443}],
+        **changes,
+    }
+
+
+def mtls(leaf: Leaf, **changes: Any) -> dict[str, Any]:
+    return {
+        "enabled": True,
+        "client_certificate": leaf.chain_pem,
+        "client_key": leaf.key_pem,
+        "ca_certificate": CA.pem,
+        "server_name": "orders.internal",
+        **changes,
+    }
+
+
+def created(client: Client, **document: Any) -> dict[str, Any]:
+    response = send(client, "post", URL, document_of(**document))
+    assert response.status_code == 201, response.json()
+    shown: dict[str, Any] = response.json()
+    return shown
+
+
+def errors_of(response: Any) -> dict[str, str]:
+    """Field and code of each error of a 400."""
+    assert (response.status_code, response["Content-Type"]) == (400, "application/problem+json"), response.content
+    return {error["field"]: error["code"] for error in response.json()["errors"]}
+
+
+def stored_key(identifier: str) -> bytes | None:
+    key = Host.objects.get(pk=identifier).upstream_tls.client_key
+    return key.reveal() if key else None
+
+
+def test_a_new_host(admin_client: Client, leaf: Leaf) -> None:
+    """POST answers 201 with the representation, its URL and its ETag; GET shows the same."""
+    response = send(admin_client, "post", URL, document_of(upstream_tls=mtls(leaf)))
+    assert response.status_code == 201
+    shown = response.json()
+    assert response["Location"] == shown["url"] == f"http://testserver{URL}/{shown['id']}"
+    again = admin_client.get(response["Location"])
+    assert again.json() == shown
+    assert again["ETag"] == response["ETag"]
+    info = {name: shown["upstream_tls"].pop(name) for name in ("client_certificate_info", "ca_certificate_info")}
+    upstream_id = shown["upstreams"][0].pop("id")
+    assert uuid.UUID(upstream_id)
+    assert {name: shown[name] for name in shown if name not in ("id", "url", "created_at", "updated_at")} == {
+        "name": "orders",
+        "domains": ["orders.example.com", "*.orders.example.com"],
+        "enabled": True,
+        "preserve_host": False,
+        "upstreams": [{"scheme": "https", "address": "10.0.0.7", "port": 9443, "enabled": True}],
+        "upstream_tls": {
+            "enabled": True,
+            "client_certificate": leaf.chain_pem,
+            "client_key_set": True,
+            "ca_certificate": CA.pem,
+            "skip_verify": False,
+            "server_name": "orders.internal",
+        },
+    }
+    assert info["client_certificate_info"]["subject"] == "CN=orders client"
+    assert info["ca_certificate_info"]["subject"] == "CN=Orders CA"
+    assert info["ca_certificate_info"]["is_ca"] is True
+
+
+def test_a_minimal_host(admin_client: Client) -> None:
+    """Name and domains suffice; the rest has the defaults of the host editor."""
+    response = send(admin_client, "post", URL, {"name": "plain", "domains": ["plain.example"]})
+    shown = response.json()
+    assert (shown["enabled"], shown["preserve_host"], shown["upstreams"]) == (True, False, [])
+    assert shown["upstream_tls"] == {
+        "enabled": False,
+        "client_certificate": "",
+        "client_certificate_info": None,
+        "client_key_set": False,
+        "ca_certificate": "",
+        "ca_certificate_info": None,
+        "skip_verify": False,
+        "server_name": "",
+    }
+
+
+def test_all_errors_at_once(admin_client: Client, leaf: Leaf) -> None:
+    """Each value that the services refuse is listed with its path and code, and nothing is stored."""
+    other = CA.client("other")
+    document = {
+        "name": "",
+        "domains": ["a..b"],
+        "upstreams": [{"address": "10.0.0.7"}, {"address": "http://x", "port": 70000, "scheme": "ftp"}],
+        "upstream_tls": mtls(leaf, client_key=other.key_pem, ca_certificate="no PEM", server_name="-"),
+    }
+    response = send(admin_client, "post", URL, document)
+    assert errors_of(response) == {
+        "name": "blank",
+        "domains": "invalid",
+        "upstreams[1].address": "invalid",
+        "upstreams[1].port": "max_value",
+        "upstreams[1].scheme": "invalid_choice",
+        "upstream_tls.client_key": "key_mismatch",
+        "upstream_tls.ca_certificate": "bad_pem",
+        "upstream_tls.server_name": "invalid",
+    }
+    messages = [error["message"] for error in response.json()["errors"]]
+    assert "tls: private key does not match public key" in messages
+    assert not Host.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        ({"websockets": True}, "websockets"),
+        ({"load_balancing": "round_robin"}, "load_balancing"),
+        ({"health_check": {"enabled": True}}, "health_check"),
+        ({"upstreams": [{"address": "a"}, {"address": "b", "weight": 2}]}, "upstreams[1].weight"),
+        ({"upstream_tls": {"min_version": "TLSv1.3"}}, "upstream_tls.min_version"),
+        ({"upstream_tls": {"client_kye": "x"}}, "upstream_tls.client_kye"),
+    ],
+)
+@pytest.mark.parametrize("method", ["post", "put", "patch"])
+def test_unsupported_fields_are_refused(
+    admin_client: Client, method: str, document: dict[str, Any], field: str
+) -> None:
+    """What this version cannot do is an error at that field, never dropped in silence."""
+    url = URL if method == "post" else f"{URL}/{created(admin_client)['id']}"
+    response = send(admin_client, method, url, {"name": "x", "domains": ["x.example"], **document})
+    assert errors_of(response) == {field: "unknown_field"}
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        ({"domains": "orders.example.com"}, "domains"),
+        ({"domains": [["x"]]}, "domains[0]"),
+        ({"name": None}, "name"),
+        ({"enabled": "perhaps"}, "enabled"),
+        ({"upstreams": {}}, "upstreams"),
+        ({"upstreams": ["10.0.0.7:80"]}, "upstreams[0]"),
+        ({"upstreams": [{"address": "a", "port": "x"}]}, "upstreams[0].port"),
+        ({"upstream_tls": []}, "upstream_tls"),
+        ({"upstream_tls": {"client_key": None}}, "upstream_tls.client_key"),
+        ({"name": "nul\x00"}, "name"),
+        ({"name": "half \ud83d"}, "name"),
+    ],
+)
+def test_values_of_another_shape(admin_client: Client, document: dict[str, Any], field: str) -> None:
+    """A value of the wrong type is an error at its path."""
+    response = send(admin_client, "post", URL, document_of() | document)
+    assert list(errors_of(response)) == [field]
+
+
+def test_duplicates(admin_client: Client) -> None:
+    """A taken name and a taken domain are refused, and the domain's host is named."""
+    created(admin_client)
+    response = send(admin_client, "post", URL, document_of())
+    assert errors_of(response) == {"name": "unique", "domains": "unique"}
+    messages = [error["message"] for error in response.json()["errors"]]
+    assert "orders.example.com is already a domain of the host orders." in messages
+
+
+def test_put_replaces_all_but_the_key(admin_client: Client, leaf: Leaf) -> None:
+    """What PUT leaves out goes back to its default; the client key stays."""
+    host = created(admin_client, upstream_tls=mtls(leaf), enabled=False, preserve_host=True)
+    key = stored_key(host["id"])
+    shown = send(admin_client, "put", f"{URL}/{host['id']}", {"name": "new", "domains": ["new.example"]}).json()
+    assert (shown["name"], shown["domains"]) == ("new", ["new.example"])
+    assert (shown["enabled"], shown["preserve_host"], shown["upstreams"]) == (True, False, [])
+    tls = shown["upstream_tls"]
+    assert (tls["enabled"], tls["client_certificate"], tls["ca_certificate"], tls["server_name"]) == (False, "", "", "")
+    assert tls["client_key_set"] is True
+    assert stored_key(host["id"]) == key
+
+
+def test_put_of_what_was_read_changes_nothing(admin_client: Client, leaf: Leaf) -> None:
+    """A client may send back what it got: same values, same upstream, same key."""
+    host = created(admin_client, upstream_tls=mtls(leaf))
+    key = stored_key(host["id"])
+    response = send(admin_client, "put", f"{URL}/{host['id']}", host)
+    assert response.status_code == 200
+    assert response.json() | {"updated_at": None} == host | {"updated_at": None}
+    assert stored_key(host["id"]) == key
+
+
+@pytest.mark.parametrize("method", ["put", "patch"])
+def test_an_empty_key_clears_the_stored_one(admin_client: Client, leaf: Leaf, method: str) -> None:
+    """`"client_key": ""` removes the key, in both methods."""
+    host = created(admin_client, upstream_tls=mtls(leaf))
+    tls = {"enabled": False, "client_key": ""}
+    response = send(admin_client, method, f"{URL}/{host['id']}", document_of(upstream_tls=tls))
+    assert response.json()["upstream_tls"]["client_key_set"] is False
+    assert stored_key(host["id"]) is None
+
+
+def test_the_key_cannot_be_cleared_while_it_is_needed(admin_client: Client, leaf: Leaf) -> None:
+    """With mTLS enabled a host keeps its certificate and key."""
+    host = created(admin_client, upstream_tls=mtls(leaf))
+    response = send(admin_client, "patch", f"{URL}/{host['id']}", {"upstream_tls": {"client_key": ""}})
+    assert errors_of(response) == {"upstream_tls.client_key": "client_certificate_missing"}
+    assert stored_key(host["id"]) is not None
+
+
+def test_patch_changes_what_it_names(admin_client: Client, leaf: Leaf) -> None:
+    """Everything else stays, inside `upstream_tls` too."""
+    host = created(admin_client, upstream_tls=mtls(leaf))
+    change = {"enabled": False, "upstream_tls": {"skip_verify": True}}
+    shown = send(admin_client, "patch", f"{URL}/{host['id']}", change).json()
+    expected = host | {"enabled": False, "updated_at": shown["updated_at"]}
+    expected["upstream_tls"] = host["upstream_tls"] | {"skip_verify": True}
+    assert shown == expected
+
+
+def test_upstreams_are_a_whole_list(admin_client: Client) -> None:
+    """PATCH replaces the list; an upstream named by its id keeps it, and ports have the scheme's default."""
+    host = created(admin_client)
+    first = host["upstreams"][0]
+    upstreams = [{"scheme": "http", "address": "b.internal"}, {"address": "c.internal"}, first | {"port": 9444}]
+    shown = send(admin_client, "patch", f"{URL}/{host['id']}", {"upstreams": upstreams}).json()["upstreams"]
+    assert [(upstream["address"], upstream["port"]) for upstream in shown] == [
+        ("b.internal", 80),
+        ("c.internal", 443),
+        ("10.0.0.7", 9444),
+    ]
+    assert shown[2]["id"] == first["id"]
+
+
+def test_an_encrypted_key(admin_client: Client, leaf: Leaf) -> None:
+    """The passphrase opens the key once and is not stored; a wrong or missing one is an error at the key."""
+    encrypted = leaf.encrypted_key_pem("open sesame")
+    for passphrase, code in (({}, "key_encrypted"), ({"client_key_passphrase": "no"}, "key_wrong_passphrase")):
+        tls = mtls(leaf, client_key=encrypted, **passphrase)
+        response = send(admin_client, "post", URL, document_of(upstream_tls=tls))
+        assert errors_of(response) == {"upstream_tls.client_key": code}
+    tls = mtls(leaf, client_key=encrypted, client_key_passphrase="open sesame")
+    host = created(admin_client, upstream_tls=tls)
+    assert stored_key(host["id"]) == leaf.key_pem.encode()
+
+
+def test_a_passphrase_without_a_key(admin_client: Client) -> None:
+    """A passphrase that would do nothing is refused."""
+    document = document_of(upstream_tls={"client_key_passphrase": "x"})
+    assert errors_of(send(admin_client, "post", URL, document)) == {"upstream_tls.client_key_passphrase": "without_key"}
+
+
+def test_no_answer_holds_a_key(admin_client: Client, leaf: Leaf) -> None:
+    """Neither a representation, nor a list, nor an error, nor the browsable page, nor the history repeats a secret."""
+    passphrase = "canary-passphrase-77"
+    encrypted = leaf.encrypted_key_pem(passphrase)
+    tls = mtls(leaf, client_key=encrypted, client_key_passphrase=passphrase)
+    answers = [send(admin_client, "post", URL, document_of(upstream_tls=tls))]
+    url = answers[0].json()["url"]
+    answers += [
+        admin_client.get(url),
+        admin_client.get(URL),
+        admin_client.get(url, headers={"Accept": "text/html"}),
+        admin_client.options(url),
+        send(admin_client, "put", url, document_of(upstream_tls=tls)),
+        send(admin_client, "put", url, document_of(upstream_tls=tls | {"client_certificate": "x", "unknown": 1})),
+        send(admin_client, "patch", url, {"upstream_tls": tls | {"client_key_passphrase": passphrase + "x"}}),
+        send(admin_client, "patch", url, {"upstream_tls": {"client_key": leaf.key_pem, "ca_certificate": "x"}}),
+    ]
+    secrets = [leaf.key_pem.splitlines()[1], encrypted.splitlines()[2], passphrase, "PRIVATE KEY"]
+    texts = [answer.content.decode() for answer in answers]
+    texts += [f"{entry} {entry.change_message} {entry.object_repr}" for entry in LogEntry.objects.all()]
+    assert len(texts) >= len(answers) + 2
+    for text in texts:
+        for secret in secrets:
+            assert secret not in text
+
+
+def test_deleting(admin_client: Client, django_capture_on_commit_callbacks: Any, monkeypatch: Any) -> None:
+    """DELETE answers 204; the host is gone and the workers are told to forget it."""
+    monkeypatch.setattr("hosts.publish.announce", lambda generation: None)
+    with django_capture_on_commit_callbacks(execute=True):
+        host = created(admin_client)
+    assert CompiledHost.objects.get(pk=host["id"]).entry_json
+    with django_capture_on_commit_callbacks(execute=True):
+        response = admin_client.delete(f"{URL}/{host['id']}")
+    assert (response.status_code, response.content) == (204, b"")
+    assert admin_client.get(f"{URL}/{host['id']}").status_code == 404
+    assert CompiledHost.objects.get(pk=host["id"]).is_tombstone
+    assert GenerationCounter.objects.get().value == 2
+
+
+def test_changes_are_in_the_history(admin_client: Client, admin_user: User) -> None:
+    """Creating, changing and deleting are logged for the user whose request it was."""
+    host = created(admin_client)
+    send(admin_client, "patch", f"{URL}/{host['id']}", {"enabled": False})
+    admin_client.delete(f"{URL}/{host['id']}")
+    assert LogEntry.objects.filter(user=admin_user, object_id=host["id"]).count() == 3
+
+
+@pytest.mark.parametrize("method", ["put", "patch", "delete"])
+def test_lost_updates(admin_client: Client, method: str) -> None:
+    """With If-Match a change is refused once the host is another than the client saw."""
+    url = f"{URL}/{created(admin_client)['id']}"
+    etag = admin_client.get(url)["ETag"]
+    other = send(admin_client, "patch", url, {"preserve_host": True})
+    assert other["ETag"] != etag
+    response = send(admin_client, method, url, document_of(), **{"If-Match": etag})
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (412, "precondition_failed")
+    assert Host.objects.get().preserve_host
+    assert send(admin_client, method, url, document_of(), **{"If-Match": other["ETag"]}).status_code in (200, 204)
+
+
+@pytest.mark.parametrize(
+    ("method", "needed"),
+    [("post", "add_host"), ("put", "change_host"), ("patch", "change_host"), ("delete", "delete_host")],
+)
+def test_writing_needs_the_permission(admin_client: Client, method: str, needed: str) -> None:
+    """Viewing is not changing; each method needs its own permission of the host."""
+    url = URL if method == "post" else f"{URL}/{created(admin_client)['id']}"
+    viewer = User.objects.create_user("viewer")
+    viewer.user_permissions.add(Permission.objects.get(codename="view_host"))
+    client = Client()
+    client.force_login(viewer)
+    document = document_of("other")
+    assert send(client, method, url, document).status_code == 403
+    viewer.user_permissions.add(Permission.objects.get(codename=needed))
+    assert send(client, method, url, document).status_code in (200, 201, 204)
+
+
+def test_unknown_hosts(admin_client: Client) -> None:
+    """Every method on a host that does not exist is a 404."""
+    for method in ("get", "put", "patch", "delete"):
+        response = send(admin_client, method, f"{URL}/{uuid.UUID(int=1)}", {})
+        assert (response.status_code, response["Content-Type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, ["alpha", "beta", "gamma"]),
+        ({"ordering": "-name"}, ["gamma", "beta", "alpha"]),
+        ({"search": "BETA"}, ["beta"]),
+        ({"search": "*.gamma.example"}, ["gamma"]),
+        ({"search": "10.0.0.7"}, ["alpha", "beta", "gamma"]),
+        ({"page_size": 2, "page": 2}, ["gamma"]),
+    ],
+)
+def test_lists(admin_client: Client, query: dict[str, Any], found: list[str]) -> None:
+    """Lists are ordered, searched by name, domain and upstream without repetition, and paged."""
+    for name in ("gamma", "alpha", "beta"):
+        created(admin_client, name=name)
+    document = admin_client.get(URL, query).json()
+    assert [host["name"] for host in document["results"]] == found
+    assert document["count"] == (3 if "page" in query else len(found))
+
+
+def test_a_list_costs_the_same_for_any_number_of_hosts(
+    admin_client: Client, leaf: Leaf, django_assert_num_queries: Any
+) -> None:
+    """The number of queries does not grow with the hosts."""
+    created(admin_client, name="first", upstream_tls=mtls(leaf))
+    admin_client.get(URL)
+    with CaptureQueriesContext(connection) as few:
+        admin_client.get(URL)
+    expected = len(few)
+    for number in range(5):
+        created(admin_client, name=f"more-{number}", upstream_tls=mtls(leaf))
+    with django_assert_num_queries(expected):
+        admin_client.get(URL)
+
+
+def test_workers(admin_client: Client) -> None:
+    """Each worker with its generation, whether that is the newest, and what it refused and why."""
+    CompiledHost.objects.create(
+        id=uuid.UUID(int=1), name="x", schema_version=1, generation=7, compiled_at=timezone.now()
+    )
+    for identifier, generation in (("a", 7), ("b", 6)):
+        ProxyWorker.objects.create(
+            worker_id=identifier,
+            generation=generation,
+            accepted=3,
+            rejected={"host-2": "bad key", "host-1": "bad CA"},
+            version="0.1",
+            pid=42,
+            last_seen_at=timezone.now(),
+        )
+    first, second = admin_client.get("/api/v1/workers").json()["results"]
+    assert first.pop("last_seen_at")
+    assert first == {
+        "worker_id": "a",
+        "generation": 7,
+        "is_current": True,
+        "accepted": 3,
+        "rejected": [{"host": "host-1", "reason": "bad CA"}, {"host": "host-2", "reason": "bad key"}],
+        "version": "0.1",
+        "pid": 42,
+    }
+    assert (second["worker_id"], second["is_current"]) == ("b", False)
+
+
+def test_workers_are_only_read(admin_client: Client, client: Client) -> None:
+    """Workers describe themselves elsewhere; seeing them needs the permission."""
+    assert send(admin_client, "post", "/api/v1/workers", {}).status_code == 405
+    client.logout()
+    client.force_login(User.objects.create_user("nobody"))
+    assert client.get("/api/v1/workers").status_code == 403

@@ -1,0 +1,31 @@
+"""Short words about a host."""
+
+import pytest
+from django.utils.html import strip_tags
+
+from hosts.badges import badge, badges, host_badges
+from hosts.models import Host
+from upstream_tls.models import UpstreamTLSConfiguration
+
+
+def words(host: Host, **options: str) -> list[str]:
+    return [strip_tags(item).strip() for item in host_badges(host, **options)]
+
+
+@pytest.mark.django_db
+def test_a_host_says_what_an_operator_must_see() -> None:
+    """Refusal first, then the missing verification, then mTLS."""
+    host = Host(name="orders")
+    assert words(host) == []
+    host.upstream_tls = UpstreamTLSConfiguration(enabled=True, skip_verify=True)
+    assert words(host, refused_because="bad key") == ["Refused", "TLS not verified", "mTLS"]
+    host.upstream_tls = UpstreamTLSConfiguration(enabled=True)
+    assert words(host) == ["mTLS"]
+
+
+def test_badges_are_escaped_and_coloured() -> None:
+    """The text is data."""
+    shown = badges([badge("<b>", "warning"), badge("x", "danger")])
+    assert "&lt;b&gt;" in shown
+    assert "bg-orange-100" in shown
+    assert "bg-red-100" in shown

@@ -1,0 +1,77 @@
+"""From rows to an entry."""
+
+import pytest
+
+from hosts.compile import compile_host
+from hosts.models import Host
+from hosts.specs import UpstreamSpec
+from proxyworker.snapshot import HostEntry, Upstream, UpstreamTLS, encode_entry, entry_digest
+from tests.hosts.examples import CA, LEAF, make_host, mtls
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_entry_says_all_that_the_worker_needs() -> None:
+    """Domains and upstreams in order, disabled upstreams left out, the key beside it."""
+    host = make_host(
+        domains=("orders.example.com", "*.orders.example.com"),
+        preserve_host=True,
+        upstreams=(
+            UpstreamSpec(address="10.0.0.8", port=9443),
+            UpstreamSpec(address="10.0.0.9", port=9443, enabled=False),
+            UpstreamSpec(address="backend", port=80, scheme="http"),
+        ),
+        upstream_tls=mtls(ca_certificate=CA.pem, skip_verify=True, server_name="orders.internal"),
+    )
+    entry, key = compile_host(host)
+    first, second = (upstream for upstream in host.upstreams.all() if upstream.enabled)
+    assert entry == HostEntry(
+        host_id=str(host.pk),
+        name="orders",
+        domains=("orders.example.com", "*.orders.example.com"),
+        preserve_host=True,
+        upstreams=(
+            Upstream(upstream_id=str(first.pk), scheme="https", address="10.0.0.8", port=9443),
+            Upstream(upstream_id=str(second.pk), scheme="http", address="backend", port=80),
+        ),
+        upstream_tls=UpstreamTLS(
+            client_certificate=LEAF.chain_pem,
+            client_key_spki_sha256=host.upstream_tls.client_key_spki_sha256,
+            ca_certificate=CA.pem,
+            skip_verify=True,
+            server_name="orders.internal",
+        ),
+    )
+    assert key is not None
+    assert key.reveal() == LEAF.key_pem.encode()
+
+
+def test_without_mtls_no_certificate_is_presented() -> None:
+    """A stored pair stays with the control plane until mTLS is enabled; the rest of TLS applies anyway."""
+    host = make_host(upstream_tls=mtls(enabled=False, server_name="orders.internal"))
+    entry, key = compile_host(host)
+    assert entry.upstream_tls == UpstreamTLS(server_name="orders.internal")
+    assert key is None
+
+
+def test_the_same_rows_give_the_same_digest() -> None:
+    """Whatever was written meanwhile; and every change of the configuration gives another one."""
+    host = make_host(upstream_tls=mtls())
+
+    def digest() -> str:
+        return entry_digest(encode_entry(compile_host(Host.objects.get(pk=host.pk))[0]))
+
+    before = digest()
+    host.save()
+    host.upstream_tls.save()
+    assert digest() == before
+    host.preserve_host = True
+    host.save()
+    assert digest() != before
+
+
+def test_a_host_without_configuration_gets_the_defaults() -> None:
+    """Such a row can only come from outside; verification is on."""
+    entry, key = compile_host(Host.objects.create(name="bare"))
+    assert entry.upstream_tls == UpstreamTLS()
+    assert key is None

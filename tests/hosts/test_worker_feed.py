@@ -1,0 +1,85 @@
+"""What a worker reads and reports."""
+
+import pytest
+from django.utils import timezone
+
+from hosts.models import CompiledHost, ProxyWorker
+from hosts.publish import compile_hosts
+from hosts.services import delete_host
+from hosts.worker_feed import ClientKeyUnusable, DatabaseFeed
+from proxyworker.snapshot import WorkerReport, decode_entry
+from tests.hosts.examples import LEAF, make_host, mtls
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def closings(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Counts instead of closing: the test's transaction must stay open."""
+    calls: list[None] = []
+    monkeypatch.setattr("hosts.worker_feed.close_old_connections", lambda: calls.append(None))
+    return calls
+
+
+def test_entries_come_with_their_key_and_without_showing_it() -> None:
+    """The key opens on demand only."""
+    host = make_host(upstream_tls=mtls())
+    compile_hosts([host.pk])
+    (entry,) = DatabaseFeed().entries_since(0)
+    row = CompiledHost.objects.get()
+    assert (entry.host_id, entry.generation, entry.digest) == (str(host.pk), 1, row.digest)
+    assert decode_entry(entry.entry_json).host_id == str(host.pk)
+    assert entry.open_client_key is not None
+    assert entry.open_client_key() == LEAF.key_pem.encode()
+    assert "PRIVATE" not in repr(entry)
+
+
+def test_a_host_without_client_certificate_has_no_key() -> None:
+    """There is nothing to open."""
+    compile_hosts([make_host().pk])
+    (entry,) = DatabaseFeed().entries_since(0)
+    assert entry.open_client_key is None
+
+
+def test_a_key_with_a_problem_is_refused_with_the_reason() -> None:
+    """The worker then rejects the host instead of going without certificate."""
+    compile_hosts([make_host(upstream_tls=mtls()).pk])
+    CompiledHost.objects.update(problem="The client key cannot be opened: why.", client_key=None)
+    (entry,) = DatabaseFeed().entries_since(0)
+    assert entry.open_client_key is not None
+    with pytest.raises(ClientKeyUnusable, match="cannot be opened: why"):
+        entry.open_client_key()
+
+
+def test_only_news_are_sent_in_order() -> None:
+    """Tombstones reach workers that may know the host, and not new ones."""
+    first, second = make_host("first"), make_host("second")
+    identifiers = [first.pk, second.pk]
+    compile_hosts(identifiers)
+    feed = DatabaseFeed()
+    assert feed.latest_generation() == 2
+    delete_host(host=first, user=None)
+    compile_hosts(identifiers)
+    assert [entry.generation for entry in feed.entries_since(2)] == [3]
+    assert feed.entries_since(2)[0].entry_json == ""
+    assert [entry.host_id for entry in feed.entries_since(0)] == [str(identifiers[1])]
+    assert feed.entries_since(3) == []
+
+
+def test_a_report_is_kept_and_replaced() -> None:
+    """One row for each worker, with the time of its last word."""
+    feed = DatabaseFeed()
+    feed.record_report(WorkerReport(worker_id="w1", generation=1, accepted=3, version="1", pid=42))
+    feed.record_report(WorkerReport(worker_id="w1", generation=2, accepted=2, rejected=(("id", "reason"),)))
+    row = ProxyWorker.objects.get()
+    assert (row.generation, row.accepted, row.rejected) == (2, 2, {"id": "reason"})
+    assert (timezone.now() - row.last_seen_at).total_seconds() < 5
+
+
+def test_old_connections_are_closed_before_and_after(closings: list[None]) -> None:
+    """The worker's threads live for weeks and have no requests that would do it."""
+    feed = DatabaseFeed()
+    feed.latest_generation()
+    feed.entries_since(0)
+    feed.record_report(WorkerReport(worker_id="w1", generation=1, accepted=3))
+    assert len(closings) == 6
