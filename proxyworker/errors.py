@@ -19,7 +19,7 @@ class Phase(StrEnum):
 
 
 class RetrySafety(StrEnum):
-    """What may have reached the upstream when the failure happened; decided where it happens (RFC 9110 section 9.2.2)."""
+    """What may have reached the upstream when the failure happened; set where it happens (RFC 9110 section 9.2.2)."""
 
     NEVER_SENT = "never_sent"
     IDEMPOTENT = "idempotent"

@@ -1,0 +1,401 @@
+"""Connections to upstreams, and the pools that keep them.
+
+Laws of this module:
+- A pool belongs to one address and one identity (or to none, for http). A connection never leaves its pool, so nothing
+  that was sent under one identity travels on a session of another.
+- A connection carries one exchange at a time and is pooled only when the response ended exactly where its framing said
+  and both sides keep it open.
+- Errors of OpenSSL, libuv and the resolver become UpstreamError here, with the phase and what may have been sent.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+
+from proxyworker.errors import Phase, RetrySafety, UpstreamError
+from proxyworker.net.deadlines import NEVER, Sweep
+from proxyworker.net.interfaces import Transport
+from proxyworker.net.tls import TLSLayer
+from proxyworker.net.transport import connect
+from proxyworker.protocol.body import BodyReader, MalformedBody, UntilCloseReader
+from proxyworker.protocol.response import MalformedResponse, ResponseHead, parse_response, reader_for
+from proxyworker.snapshot import Deadlines
+from upstream_tls.tls.context import ClientContext
+
+if TYPE_CHECKING:
+    from proxyworker.net.exchange import Exchange
+
+MAX_RESPONSE_HEAD_BYTES = 65_536
+MAX_IDLE_PER_POOL = 128
+
+_CONNECT_CODES = {
+    errno.ECONNREFUSED: "connection_refused",
+    errno.ECONNRESET: "connection_reset",
+    errno.ENETUNREACH: "unreachable",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.ETIMEDOUT: "timeout",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolKey:
+    """What makes two pools different. `identity` is the digest of a ClientContext, empty for http."""
+
+    address: str
+    port: int
+    identity: str
+    deadlines: Deadlines
+
+
+class UpstreamPool:
+    """Idle connections to one upstream under one identity, the last used first."""
+
+    def __init__(
+        self, key: PoolKey, context: ClientContext | None, *, loop: asyncio.AbstractEventLoop, sweep: Sweep
+    ) -> None:
+        self.key = key
+        self.context = context
+        self.loop = loop
+        self.sweep = sweep
+        self._idle: list[UpstreamConnection] = []
+        self._is_retired = False
+
+    @property
+    def idle_count(self) -> int:
+        """How many connections wait for work."""
+        return len(self._idle)
+
+    def acquire(self, exchange: "Exchange", *, fresh: bool) -> "UpstreamConnection | None":
+        """Calls `exchange.upstream_ready`, at once with an idle connection, or later that or `upstream_failed`.
+
+        `fresh`: open a new connection, because a pooled one turned out to be dead. Returns the connection that is
+        being opened, so that an exchange which loses interest can cancel it.
+        """
+        while self._idle and not fresh:
+            connection = self._idle.pop()
+            if not connection.transport.disconnecting:
+                exchange.upstream_ready(connection)
+                return None
+        opening = UpstreamConnection(self)
+        opening.open(exchange)
+        return opening
+
+    def release(self, connection: "UpstreamConnection") -> None:
+        """Takes back a connection that is fit for another exchange."""
+        if self._is_retired or len(self._idle) >= MAX_IDLE_PER_POOL:
+            connection.close()
+            return
+        connection.deadline = self.sweep.now + self.key.deadlines.idle_s
+        self._idle.append(connection)
+
+    def forget(self, connection: "UpstreamConnection") -> None:
+        """The connection is gone."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def retire(self) -> None:
+        """Closes what is idle; what is busy closes when its exchange ends."""
+        self._is_retired = True
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+
+class UpstreamConnection(Protocol):
+    """One connection to an upstream, from its opening to its end."""
+
+    transport: Transport  # type: ignore[assignment]
+
+    def __init__(self, pool: UpstreamPool) -> None:
+        self._pool = pool
+        self._sweep = pool.sweep
+        self._deadlines = pool.key.deadlines
+        self.deadline = NEVER
+        self._phase = Phase.CONNECT
+        self._exchange: Exchange | None = None
+        self._layer: TLSLayer | None = None
+        self._give_up: Callable[[], object] | None = None
+        self._is_open = False
+        self._is_reused = False
+        self._method = b""
+        self._buffer = b""
+        self._response: ResponseHead | None = None
+        self._reader: BodyReader | None = None
+        self._got_bytes = False
+        self._is_paused = False
+        self._is_blocked = False
+
+    # Opening
+
+    def open(self, exchange: "Exchange") -> None:
+        """Connects and shakes hands, then tells `exchange` that it is ready or has failed."""
+        self._exchange = exchange
+        self._sweep.add(self)
+        self.deadline = self._sweep.now + self._deadlines.connect_s
+        below: Protocol = self
+        context = self._pool.context
+        if context is not None:
+            session = context.open(self._pool.key.address)
+            below = self._layer = TLSLayer(
+                session,
+                self,
+                connected=self._begin_handshake,
+                established=lambda: context.confirm(session),
+                failed=self._handshake_failed,
+            )
+        self._give_up = connect(
+            self._pool.loop, self._pool.key.address, self._pool.key.port, below, failed=self._connect_failed
+        )
+
+    def _begin_handshake(self) -> None:
+        self._give_up = None
+        self._phase = Phase.TLS
+        self.deadline = self._sweep.now + self._deadlines.tls_s
+
+    def connectionMade(self) -> None:
+        self._give_up = None
+        self._is_open = True
+        self.transport.registerProducer(self, True)
+        exchange = self._exchange
+        if exchange is None:
+            self.transport.abortConnection()  # given up while the handshake finished
+            return
+        self._exchange = None
+        exchange.upstream_ready(self)
+
+    def _connect_failed(self, error: OSError) -> None:
+        if isinstance(error, socket.gaierror):
+            self._fail_opening(Phase.RESOLVE, "dns_failure", f"lookup {self._pool.key.address}: no such host")
+            return
+        code = _CONNECT_CODES.get(error.errno or 0, "connect_failed")
+        self._fail_opening(Phase.CONNECT, code, f"dial tcp {self._pool.key.address}:{self._pool.key.port}: {code}")
+
+    def _handshake_failed(self, layer: TLSLayer) -> None:
+        diagnosis = self._explain(layer)
+        self._fail_opening(Phase.TLS, diagnosis.code, diagnosis.message)
+
+    def _explain(self, layer: TLSLayer) -> Any:
+        context = self._pool.context
+        assert context is not None  # noqa: S101 (a TLS layer exists only with a context)
+        return context.explain(layer.session, first_bytes=layer.first_bytes, peer_closed=layer.peer_closed)
+
+    def _fail_opening(self, phase: Phase, code: str, reason: str, *, timed_out: bool = False) -> None:
+        self._sweep.discard(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.upstream_failed(
+                UpstreamError(
+                    phase=phase, code=code, reason=reason, retry_safety=RetrySafety.NEVER_SENT, timed_out=timed_out
+                )
+            )
+
+    # One exchange
+
+    def send(self, exchange: "Exchange", data: bytes, *, method: bytes, is_complete: bool) -> None:
+        """Begins an exchange: `data` is the request head and what there is of its body."""
+        self._exchange = exchange
+        self._method = method
+        self._phase = Phase.HEAD if is_complete else Phase.SEND
+        self._got_bytes = False
+        self._response = None
+        self._renew_deadline()
+        self.transport.write(data)
+
+    def send_body(self, data: bytes, *, is_complete: bool) -> None:
+        """Sends more of the request; with `is_complete` the last of it, which may be empty."""
+        if is_complete:
+            self._phase = Phase.HEAD
+            self._renew_deadline()
+        if data:
+            self.transport.write(data)
+
+    def _renew_deadline(self) -> None:
+        """For what is awaited next. While it is the client's turn, to send or to take, its own deadline runs."""
+        if self._is_paused or (self._phase is Phase.SEND and not self._is_blocked):
+            self.deadline = NEVER
+        elif self._response is None and not self._is_blocked:
+            self.deadline = self._sweep.now + self._deadlines.response_head_s
+        else:
+            self.deadline = self._sweep.now + self._deadlines.body_stall_s
+
+    def dataReceived(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            # RFC 9112 section 9.3: bytes after the last response belong to nobody. 408 before an idle close is usual.
+            self.abort()
+            return
+        self._got_bytes = True
+        try:
+            head = None
+            if self._response is None:
+                head, data = self._read_head(exchange, data)
+                if head is None:
+                    return
+            self._read_body(exchange, head, data)
+        except (MalformedResponse, MalformedBody) as error:
+            self._fail_exchange("malformed_response", str(error))
+
+    def _read_head(self, exchange: "Exchange", data: bytes) -> tuple[ResponseHead | None, bytes]:
+        """The final response's head and what follows it; interim responses are passed on as they come."""
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        while (end := data.find(b"\r\n\r\n") + 4) >= 4:
+            response = parse_response(data[:end], self._method)
+            data = data[end:]
+            if response.status == 101:
+                raise MalformedResponse("101 to a request that did not ask for an upgrade")
+            if response.status >= 200:
+                self._response = response
+                self._reader = reader_for(response)
+                return response, data
+            exchange.interim_response(response)
+            self._renew_deadline()
+        if len(data) > MAX_RESPONSE_HEAD_BYTES:
+            raise MalformedResponse(f"response head over {MAX_RESPONSE_HEAD_BYTES} bytes")
+        self._buffer = data
+        return None, b""
+
+    def _read_body(self, exchange: "Exchange", head: ResponseHead | None, data: bytes) -> None:
+        reader = self._reader
+        if reader is None:
+            body, rest, is_complete = b"", data, True
+        else:
+            body, rest = reader.feed(data)
+            is_complete = reader.is_complete
+        if is_complete:
+            self._finish(has_rest=bool(rest), request_is_complete=exchange.request_is_complete)
+        else:
+            self._renew_deadline()
+        exchange.response_received(head, body, is_complete=is_complete)
+
+    def _finish(self, *, has_rest: bool, request_is_complete: bool) -> None:
+        """The response is complete: back to the pool, or closed."""
+        response = self._response
+        self._exchange = None
+        self._is_reused = True
+        if self._is_paused:
+            self._is_paused = False
+            self.transport.resumeProducing()
+        assert response is not None  # noqa: S101 (a body is read after its head)
+        if response.is_reusable and request_is_complete and not has_rest and not self._is_blocked:
+            self._pool.release(self)
+        else:
+            self.close()
+
+    # Ending
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 (Twisted's signature)
+        self._sweep.discard(self)
+        self._pool.forget(self)
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if isinstance(self._reader, UntilCloseReader) and self._response and reason.check(ConnectionDone):
+            self._exchange = None
+            exchange.response_received(None, b"", is_complete=True)
+            return
+        code, message = "connection_closed", "EOF"
+        if not reason.check(ConnectionDone):
+            code, message = "connection_reset", "connection reset by peer"
+        if self._layer is not None and not self._got_bytes:
+            # TLS 1.3: the verdict on our certificate arrives with the first read (docs/diagnosis.md).
+            diagnosis = self._explain(self._layer)
+            code, message = diagnosis.code, diagnosis.message
+        self._fail_exchange(code, message)
+
+    def _fail_exchange(self, code: str, reason: str, *, timed_out: bool = False) -> None:
+        exchange, self._exchange = self._exchange, None
+        self.abort()
+        if exchange is None:
+            return
+        # A pooled connection that the upstream closed meanwhile looks like this; RFC 9110 section 9.2.2.
+        is_stale = self._is_reused and not self._got_bytes and not timed_out
+        exchange.upstream_failed(
+            UpstreamError(
+                phase=Phase.BODY if self._response else self._phase,
+                code=code,
+                reason=reason,
+                retry_safety=RetrySafety.IDEMPOTENT if is_stale else RetrySafety.UNSAFE,
+                timed_out=timed_out,
+            )
+        )
+
+    def deadline_passed(self) -> None:
+        """Too long in the present phase."""
+        if self._exchange is None:
+            self.close()
+        elif self._phase in (Phase.CONNECT, Phase.TLS):
+            phase = self._phase
+            self._stop_opening()
+            self._fail_opening(phase, "timeout", "i/o timeout", timed_out=True)
+        else:
+            self._fail_exchange("timeout", "i/o timeout", timed_out=True)
+
+    def _stop_opening(self) -> None:
+        if self._give_up is not None:
+            self._give_up()
+            self._give_up = None
+        elif self._layer is not None:
+            self._layer.abortConnection()
+
+    def cancel(self) -> None:
+        """The exchange lost interest: nothing more is reported to it."""
+        self._exchange = None
+        if self._is_open:
+            self.abort()
+        else:
+            self._sweep.discard(self)
+            self._stop_opening()
+
+    def close(self) -> None:
+        """Ends the connection in order; a peer that does not take part is cut off at the next deadline."""
+        self._pool.forget(self)
+        if self.transport.disconnecting:
+            self.transport.abortConnection()
+            return
+        self.deadline = self._sweep.now + self._deadlines.connect_s
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
+        self._pool.forget(self)
+        self.transport.abortConnection()
+
+    # Back-pressure: the upstream does not take the request as fast as the client sends it
+
+    def pauseProducing(self) -> None:
+        """The write buffer to the upstream is full: the client must wait."""
+        self._is_blocked = True
+        if self._exchange is not None:
+            self._renew_deadline()
+            self._exchange.pause_request()
+
+    def resumeProducing(self) -> None:
+        """There is room again."""
+        self._is_blocked = False
+        if self._exchange is not None:
+            self._renew_deadline()
+            self._exchange.resume_request()
+
+    def stopProducing(self) -> None:
+        """Nothing to stop; the end of the connection is told by connectionLost."""
+
+    def pause_response(self) -> None:
+        """The client does not take the response as fast as it comes; its own deadline runs meanwhile."""
+        self._is_paused = True
+        self._renew_deadline()
+        self.transport.pauseProducing()
+
+    def resume_response(self) -> None:
+        """The client takes more."""
+        self._is_paused = False
+        self._renew_deadline()
+        self.transport.resumeProducing()

@@ -1,0 +1,145 @@
+"""How bodies are read off the wire, and how they are chunked for the next hop (RFC 9112 sections 6 and 7).
+
+Laws of this module: bytes in, bytes out; a reader says how much of its input belonged to the body, so that the message
+behind it is never touched. Chunk extensions and trailers end here (RFC 9112 section 7.1.1, RFC 9110 section 6.5.1).
+"""
+
+from enum import Enum, auto
+from typing import Protocol
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+# A size line is at most 16 hex digits; extensions are dropped but may not be used to keep a connection busy.
+MAX_SIZE_LINE_BYTES = 256
+MAX_TRAILER_BYTES = 8192
+
+_HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
+
+
+class MalformedBody(Exception):
+    """A body that breaks the chunked coding. The text is for operators."""
+
+
+class BodyReader(Protocol):
+    """Reads one body. `is_complete` turns true with the input that ends it."""
+
+    is_complete: bool
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """`(body, rest)`: what of `data` belongs to the body, and what comes after it. Raises MalformedBody."""
+
+
+def chunk(data: bytes) -> bytes:
+    """`data` as one chunk. An empty chunk would end the body: callers pass data."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+class LengthReader:
+    """A body of `content_length` bytes."""
+
+    __slots__ = ("_missing", "is_complete")
+
+    def __init__(self, content_length: int) -> None:
+        self._missing = content_length
+        self.is_complete = content_length == 0
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """As BodyReader.feed."""
+        if len(data) < self._missing:
+            self._missing -= len(data)
+            return data, b""
+        body, rest = data[: self._missing], data[self._missing :]
+        self._missing = 0
+        self.is_complete = True
+        return body, rest
+
+
+class UntilCloseReader:
+    """A response body that ends with its connection; whether that end was clean, the connection knows."""
+
+    __slots__ = ("is_complete",)
+
+    def __init__(self) -> None:
+        self.is_complete = False
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """As BodyReader.feed."""
+        return data, b""
+
+
+class _State(Enum):
+    """SIZE: a chunk's size line; DATA: its bytes; DATA_END: the CRLF behind them; TRAILER: fields to an empty line."""
+
+    SIZE = auto()
+    DATA = auto()
+    DATA_END = auto()
+    TRAILER = auto()
+
+
+class ChunkedReader:
+    """A chunked body. Strict: CRLF only, hex digits only."""
+
+    __slots__ = ("_missing", "_pending", "_state", "_trailer_bytes", "is_complete")
+
+    def __init__(self) -> None:
+        self._state = _State.SIZE
+        self._missing = 0
+        self._pending = b""
+        self._trailer_bytes = 0
+        self.is_complete = False
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """As BodyReader.feed."""
+        if self._pending:
+            data = self._pending + data
+            self._pending = b""
+        parts: list[bytes] = []
+        # A position instead of a slice of the rest: a body of tiny chunks costs no more than its length.
+        position = 0
+        while position < len(data) and not self.is_complete:
+            if self._state is _State.DATA:
+                part = data[position : position + self._missing]
+                position += len(part)
+                self._missing -= len(part)
+                parts.append(part)
+                if not self._missing:
+                    self._state = _State.DATA_END
+                continue
+            end = data.find(b"\r\n", position)
+            if end < 0:
+                self._hold(data[position:])
+                return b"".join(parts), b""
+            self._line(data[position:end])
+            position = end + 2
+        return b"".join(parts), data[position:]
+
+    def _hold(self, data: bytes) -> None:
+        limit = MAX_TRAILER_BYTES if self._state is _State.TRAILER else MAX_SIZE_LINE_BYTES
+        # Between chunks only CRLF may stand, and LF never alone: do not wait for the rest of something else.
+        if len(data) > limit or b"\n" in data or (self._state is _State.DATA_END and data != b"\r"):
+            raise MalformedBody("malformed chunk")
+        self._pending = data
+
+    def _line(self, line: bytes) -> None:
+        if b"\n" in line or b"\r" in line or b"\0" in line:
+            raise MalformedBody("control character in a chunk's framing")
+        if self._state is _State.SIZE:
+            self._missing = _chunk_size(line)
+            self._state = _State.DATA if self._missing else _State.TRAILER
+        elif self._state is _State.DATA_END:
+            if line:
+                raise MalformedBody("chunk longer than its size")
+            self._state = _State.SIZE
+        elif line:
+            self._trailer_bytes += len(line) + 2
+            if self._trailer_bytes > MAX_TRAILER_BYTES:
+                raise MalformedBody(f"trailer over {MAX_TRAILER_BYTES} bytes")
+        else:
+            self.is_complete = True
+
+
+def _chunk_size(line: bytes) -> int:
+    digits = line.partition(b";")[0]
+    if len(line) > MAX_SIZE_LINE_BYTES or not 1 <= len(digits) <= 16 or not _HEX_DIGITS.issuperset(digits):
+        raise MalformedBody("invalid chunk size")
+    return int(digits, 16)

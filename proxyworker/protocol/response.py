@@ -1,0 +1,149 @@
+"""HTTP/1.1 response heads, from the upstream and towards the client (RFC 9112 sections 4 and 6).
+
+Laws of this module: as in `request`, llhttp judges the syntax and only accepted lines are cut. A response whose end
+cannot be told for certain is refused: the client gets 502 instead of somebody else's bytes.
+"""
+
+from enum import Enum, auto
+
+import httptools
+
+from proxyworker.protocol.body import BodyReader, ChunkedReader, LengthReader, UntilCloseReader
+from proxyworker.protocol.fields import HOP_BY_HOP, MAX_FIELDS, content_length, list_members, set_apart, without
+
+_JUDGED = HOP_BY_HOP | {b"content-length"}
+
+
+class MalformedResponse(Exception):
+    """The upstream's answer is not HTTP/1.1 as this proxy understands it. The text is for operators."""
+
+
+class BodyExtent(Enum):
+    """How a response's body ends (RFC 9112 section 6.3)."""
+
+    NONE = auto()
+    LENGTH = auto()
+    CHUNKED = auto()
+    UNTIL_CLOSE = auto()
+
+
+class ResponseHead:
+    """One response as the upstream sent it.
+
+    `start` is the status line without its HTTP version, `lines` the field lines to pass on. `content_length` is what
+    the upstream said, also where no body follows (HEAD, 304). `is_reusable`: the connection stays open afterwards.
+    """
+
+    __slots__ = ("content_length", "extent", "is_reusable", "lines", "start", "status")
+
+    def __init__(self, status: int, start: bytes, lines: list[bytes]) -> None:
+        self.status = status
+        self.start = start
+        self.lines = lines
+        self.content_length: int | None = None
+        self.extent = BodyExtent.UNTIL_CLOSE
+        self.is_reusable = True
+
+
+def parse_response(head: bytes, request_method: bytes) -> ResponseHead:
+    """The response that `head` begins, an answer to a request with `request_method`. Raises MalformedResponse."""
+    parser = httptools.HttpResponseParser(None)
+    try:
+        parser.feed_data(head)
+    except httptools.HttpParserUpgrade:
+        pass  # 101: refused by the caller, which never asked for it
+    except httptools.HttpParserError as error:
+        raise MalformedResponse("malformed response head") from error
+    lines = head.split(b"\r\n")
+    if len(lines) > MAX_FIELDS + 3:
+        raise MalformedResponse(f"response with more than {MAX_FIELDS} fields")
+    version, _, start = lines[0].partition(b" ")
+    if version not in (b"HTTP/1.1", b"HTTP/1.0"):
+        raise MalformedResponse("response is neither HTTP/1.1 nor HTTP/1.0")
+    if parser.get_status_code() < 100 or b"\0" in start:
+        raise MalformedResponse("malformed status line")
+    kept, judged = set_apart(lines[1:-2], _JUDGED)
+    response = ResponseHead(parser.get_status_code(), start, kept)
+    options = list_members(judged[b"connection"]) if b"connection" in judged else []
+    response.is_reusable = b"close" not in options and (version == b"HTTP/1.1" or b"keep-alive" in options)
+    if named := frozenset(options) - HOP_BY_HOP - {b"close"}:
+        response.lines = without(kept, named)
+    _judge_extent(response, request_method, judged.get(b"content-length"), judged.get(b"transfer-encoding"))
+    if version == b"HTTP/1.0" and response.extent is BodyExtent.CHUNKED:
+        response.is_reusable = False  # RFC 9112 section 6.1: the framing counts as faulty
+    return response
+
+
+def _judge_extent(
+    response: ResponseHead, request_method: bytes, lengths: list[bytes] | None, codings: list[bytes] | None
+) -> None:
+    if lengths is not None:
+        if codings is not None:
+            raise MalformedResponse("response with Content-Length and Transfer-Encoding")
+        response.content_length = content_length(lengths)
+        if response.content_length is None:
+            raise MalformedResponse("response with an invalid Content-Length")
+    if request_method == b"HEAD" or response.status < 200 or response.status in (204, 304):
+        response.extent = BodyExtent.NONE
+    elif codings is not None:
+        if len(codings) > 1 or codings[0].lower() != b"chunked":
+            raise MalformedResponse("response with a transfer coding other than chunked")
+        response.extent = BodyExtent.CHUNKED
+    elif response.content_length is not None:
+        response.extent = BodyExtent.LENGTH if response.content_length else BodyExtent.NONE
+    else:
+        response.is_reusable = False
+
+
+def reader_for(response: ResponseHead) -> BodyReader | None:
+    """What reads the body of `response`; None when it has none."""
+    match response.extent:
+        case BodyExtent.LENGTH:
+            return LengthReader(response.content_length or 0)
+        case BodyExtent.CHUNKED:
+            return ChunkedReader()
+        case BodyExtent.UNTIL_CLOSE:
+            return UntilCloseReader()
+        case BodyExtent.NONE:
+            return None
+
+
+def response_head(response: ResponseHead, *, to_http_10: bool, is_chunked: bool, keep_alive: bool) -> bytes:
+    """The head that the client gets. `is_chunked`: the body goes out chunked, whatever the upstream did."""
+    lines = [b"HTTP/1.1 " + response.start, *response.lines]
+    if response.content_length is not None and response.status != 204 and response.status >= 200:
+        lines.append(b"Content-Length: %d" % response.content_length)
+    if is_chunked:
+        lines.append(b"Transfer-Encoding: chunked")
+    if not keep_alive:
+        lines.append(b"Connection: close")
+    elif to_http_10:
+        lines.append(b"Connection: keep-alive")
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+# What the worker itself may have to answer (RFC 9110 section 15).
+REASONS = {
+    400: b"Bad Request",
+    404: b"Not Found",
+    408: b"Request Timeout",
+    414: b"URI Too Long",
+    417: b"Expectation Failed",
+    431: b"Request Header Fields Too Large",
+    501: b"Not Implemented",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+    505: b"HTTP Version Not Supported",
+}
+
+
+def own_response(status: int, *, request_id: bytes, keep_alive: bool, without_body: bool = False) -> bytes:
+    """An answer of the worker itself. It tells the client the status and a request id, and nothing of the upstream."""
+    body = b"%d %b\nrequest id: %b\n" % (status, REASONS[status], request_id)
+    head = (
+        b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
+        b"Cache-Control: no-store\r\nX-Request-ID: %b\r\nConnection: %b\r\n\r\n"
+    ) % (status, REASONS[status], len(body), request_id, b"keep-alive" if keep_alive else b"close")
+    return head if without_body else head + body

@@ -1,0 +1,54 @@
+"""What an upstream is told about the client's way here."""
+
+import pytest
+
+from proxyworker.policy.forwarding import ForwardingFields, upstream_authority, upstream_head
+from proxyworker.protocol.request import parse_request
+
+
+@pytest.mark.parametrize(
+    ("scheme", "address", "port", "server_name", "expected"),
+    [
+        ("http", "10.0.0.1", 80, "", b"10.0.0.1"),
+        ("http", "10.0.0.1", 443, "", b"10.0.0.1:443"),
+        ("https", "10.0.0.1", 443, "orders.internal", b"orders.internal"),
+        ("https", "10.0.0.1", 9443, "orders.internal", b"orders.internal:9443"),
+        ("https", "::1", 443, "", b"[::1]"),
+        ("http", "::1", 8080, "", b"[::1]:8080"),
+    ],
+)
+def test_upstream_authority(scheme: str, address: str, port: int, server_name: str, expected: bytes) -> None:
+    """The server name override, else the address; the scheme's own port is left out."""
+    assert upstream_authority(scheme=scheme, address=address, port=port, server_name=server_name) == expected
+
+
+def test_forwarding_lines() -> None:
+    """The client's address as the worker saw it, and the host that was asked for."""
+    request = parse_request(b"GET / HTTP/1.1\r\nHost: app.test:8443\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n")
+    fields = ForwardingFields(client_address="2001:db8::1", scheme="https", port=8443)
+    assert fields.lines(request, b"id-1").split(b"\r\n") == [
+        b"X-Forwarded-For: 2001:db8::1",
+        b"X-Real-IP: 2001:db8::1",
+        b"X-Forwarded-Proto: https",
+        b"X-Forwarded-Port: 8443",
+        b'Forwarded: for="[2001:db8::1]";proto=https;host="app.test:8443"',
+        b"X-Forwarded-Host: app.test:8443",
+        b"X-Request-ID: id-1",
+    ]
+    ipv4 = ForwardingFields(client_address="192.0.2.7", scheme="http", port=80).lines(request, b"id-1")
+    assert b"Forwarded: for=192.0.2.7;proto=http;host=" in ipv4
+
+
+def test_upstream_head_frames_the_message_itself() -> None:
+    """Hop-by-hop fields are gone; length, chunking and expectation are written anew."""
+    start = b"POST /x HTTP/1.0\r\nHost: app.test\r\nConnection: X-A\r\nX-A: 1\r\nKeep-Alive: 1\r\nB: 2\r\n"
+    plain = parse_request(start + b"Content-Length: 007\r\n\r\n")
+    assert upstream_head(plain, authority=b"up", forwarding=b"F: 1") == (
+        b"POST /x HTTP/1.1\r\nHost: up\r\nB: 2\r\nF: 1\r\nContent-Length: 7\r\n\r\n"
+    )
+    chunked = parse_request(
+        start.replace(b"1.0", b"1.1") + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    assert upstream_head(chunked, authority=b"up", forwarding=b"F: 1") == (
+        b"POST /x HTTP/1.1\r\nHost: up\r\nB: 2\r\nF: 1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+    )
