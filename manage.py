@@ -4,15 +4,30 @@
 import os
 import sys
 
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import execute_from_command_line
+
+from aegis_site.data_directory import DataDirectoryProblem, ensure_data_directory
+from aegis_site.environment import read_environment
+
+FIRST_RUN_COMMANDS = ("prepare", "up", "demo")
+
 
 def main() -> None:
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
     # The data plane carries traffic only: it runs without the admin, DRF and Celery in memory.
-    lean = sys.argv[1:2] == ["runproxy"]
-    module = "aegis_site.settings_proxy" if lean else "aegis_site.settings"
+    module = "aegis_site.settings_proxy" if command == "runproxy" else "aegis_site.settings"
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", module)
-    from django.core.management import execute_from_command_line  # noqa: PLC0415 (after the settings module is named)
-
-    execute_from_command_line(sys.argv)
+    try:
+        if command in FIRST_RUN_COMMANDS:
+            # Before Django is set up, which does not work without the secrets.
+            for line in ensure_data_directory(read_environment()):
+                print(line)  # noqa: T201 (to the person at the terminal)
+        execute_from_command_line(sys.argv)
+    except (ImproperlyConfigured, DataDirectoryProblem) as problem:
+        sys.exit(f"aegis: {problem}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,28 @@
-"""The admin site: the product's face. Its pages belong to the apps; here is what concerns the whole."""
+"""Admin pages of users and groups in the product's look."""
 
-from typing import Any
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, User
+from knox.models import AuthToken
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from django.http import HttpRequest
-from unfold.sites import UnfoldAdminSite
+admin.site.unregister(User)
+admin.site.unregister(Group)
+# knox's own page would show a new token in a message, which is stored in a cookie.
+admin.site.unregister(AuthToken)
 
 
-class AegisAdminSite(UnfoldAdminSite):
-    """unfold's site under Aegis's name."""
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+    """Users with unfold's forms."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
 
 
-def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    """The sidebar."""
-    return []
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+    """Groups of permissions."""

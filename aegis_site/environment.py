@@ -105,13 +105,26 @@ def read_environment(variables: Mapping[str, str] | None = None) -> Environment:
     )
 
 
-def _reader(variables: dict[str, str]) -> environ.FileAwareEnv:
-    reader = environ.FileAwareEnv()
-    reader.ENVIRON = variables
+def _reader(variables: dict[str, str]) -> environ.Env:
+    reader = environ.Env()
+    reader.ENVIRON = variables | _from_files(variables)
     return reader
 
 
-def _add_generated_secrets(env: environ.FileAwareEnv, path: Path) -> None:
+def _from_files(variables: Mapping[str, str]) -> dict[str, str]:
+    """What the files named by `AEGIS_..._FILE` hold, without the white space around it: editors add a newline."""
+    values = {}
+    for variable, path in variables.items():
+        if variable.startswith("AEGIS_") and variable.endswith("_FILE") and path:
+            try:
+                values[variable.removesuffix("_FILE")] = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+                raise EnvironmentProblem(f"{variable}: cannot read {path}: {reason}") from error
+    return values
+
+
+def _add_generated_secrets(env: environ.Env, path: Path) -> None:
     """Take from aegis.env what the environment does not set. A missing file is normal before the first run."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -121,11 +134,11 @@ def _add_generated_secrets(env: environ.FileAwareEnv, path: Path) -> None:
         raise EnvironmentProblem(f"cannot read {path}: {error.strerror}") from error
     for line in lines:
         name, separator, value = line.partition("=")
-        if separator and not name.startswith("#") and f"{name}_FILE" not in env.ENVIRON:
+        if separator and not name.startswith("#"):
             env.ENVIRON.setdefault(name, value)
 
 
-def _database(env: environ.FileAwareEnv, data_dir: Path, *, is_embedded: bool) -> dict[str, Any]:
+def _database(env: environ.Env, data_dir: Path, *, is_embedded: bool) -> dict[str, Any]:
     if is_embedded:
         return {
             "ENGINE": "django.db.backends.sqlite3",
@@ -146,7 +159,7 @@ def _database(env: environ.FileAwareEnv, data_dir: Path, *, is_embedded: bool) -
     return {**config, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 
 
-def _redis_url(env: environ.FileAwareEnv, data_dir: Path, *, is_embedded: bool) -> str:
+def _redis_url(env: environ.Env, data_dir: Path, *, is_embedded: bool) -> str:
     url: str = env.str("AEGIS_REDIS_URL", default="")
     if url:
         if not url.startswith(("redis://", "rediss://", "unix://")):
@@ -162,11 +175,11 @@ def _redis_url(env: environ.FileAwareEnv, data_dir: Path, *, is_embedded: bool) 
     return f"unix://{socket}"
 
 
-def _words(env: environ.FileAwareEnv, name: str) -> tuple[str, ...]:
+def _words(env: environ.Env, name: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in env.str(name, default="").split(",") if word.strip())
 
 
-def _binds(env: environ.FileAwareEnv, name: str, default: str) -> tuple[BindAddress, ...]:
+def _binds(env: environ.Env, name: str, default: str) -> tuple[BindAddress, ...]:
     """Comma separated addresses; `off` switches the listener off."""
     text = env.str(name, default=default)
     if text.strip() == "off":
@@ -174,7 +187,7 @@ def _binds(env: environ.FileAwareEnv, name: str, default: str) -> tuple[BindAddr
     return tuple(BindAddress.parse(word, variable=name) for word in text.split(","))
 
 
-def _choice(env: environ.FileAwareEnv, name: str, choices: tuple[str, ...]) -> str:
+def _choice(env: environ.Env, name: str, choices: tuple[str, ...]) -> str:
     """One of `choices` in any case; the first is the default."""
     value = env.str(name, default=choices[0])
     for choice in choices:

@@ -1,6 +1,6 @@
 """Django's settings. What an operator may choose is read by `aegis_site.environment`; the rest is decided here."""
 
-from aegis_site.environment import BASE_DIR, read_environment
+from aegis_site.environment import read_environment
 from aegis_site.log_config import log_config
 
 ENVIRONMENT = read_environment()
@@ -29,10 +29,13 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
+FORMAT_MODULE_PATH = "aegis_site.formats"
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 LOGGING = log_config(level=ENVIRONMENT.log_level, form=ENVIRONMENT.log_format)
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",  # the default configuration would replace Aegis's admin site with its own
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -80,7 +83,6 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # Static files come straight from the installed packages: no collectstatic step on a first run.
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "var" / "static"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
@@ -102,21 +104,42 @@ REST_FRAMEWORK = {
         "knox.auth.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.DjangoModelPermissions"],
+    "DEFAULT_PERMISSION_CLASSES": ["aegis_site.kernel.api_policy.ModelPermissions"],
+    "DEFAULT_PARSER_CLASSES": ["aegis_site.kernel.api_policy.LimitedJSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "aegis_site.kernel.api_policy.Pagination",
+    "EXCEPTION_HANDLER": "aegis_site.kernel.problems.problem_handler",
 }
 
 CELERY_BROKER_URL = AEGIS_REDIS_URL.replace("unix://", "redis+socket://", 1)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# For ever: a broker that comes back after an hour finds its workers.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # A stopped or unreachable Redis must not hold up a request that enqueues something, nor a worker that waits:
+    # kombu's blocking read takes one second, so five seconds of silence mean that nobody is there.
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "health_check_interval": 5,
+}
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.2}
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# The default of Celery 6: a late acknowledgement that cannot arrive any more means that the task is delivered again.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
+if AEGIS_LOG_LEVEL != "DEBUG":
+    # Three lines for every tick of every sweep would bury what matters. A failed task is an error and stays.
+    for _name in ("celery.app.trace", "celery.worker.strategy", "celery.beat"):
+        LOGGING["loggers"][_name] = {"level": "WARNING"}
 
 UNFOLD = {
     "SITE_TITLE": "Aegis",
     "SITE_HEADER": "Aegis",
-    "SITE_SUBHEADER": "Reverse proxy for upstreams that demand proof",
+    "SITE_SUBHEADER": "mTLS reverse proxy",
+    "SITE_URL": None,
     "SITE_SYMBOL": "shield_lock",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "SIDEBAR": {"show_search": False, "navigation": "aegis_site.admin.navigation"},
+    "SIDEBAR": {"show_search": False, "navigation": "aegis_site.admin_site.navigation"},
 }

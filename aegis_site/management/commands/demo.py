@@ -1,0 +1,33 @@
+"""Everything in one terminal, with an upstream to try it on."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+
+from aegis_site import instance
+from aegis_site.demo_setup import set_up_demo
+from aegis_site.environment import EnvironmentProblem
+from aegis_site.first_run import FirstRunProblem, prepared
+
+
+class Command(BaseCommand):
+    """`manage.py demo`: as `manage.py up`, with an upstream that demands a client certificate, and a host for it."""
+
+    help = "As `up`, and in addition an upstream that demands a client certificate and the host demo.localhost for it."
+    requires_system_checks = []  # they would complain about what is not there yet
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.AEGIS_IS_EMBEDDED:
+            raise CommandError("the demo is for the embedded mode; unset AEGIS_DATABASE_URL")
+        if not settings.AEGIS_PROXY_HTTP:
+            raise CommandError("the demo needs an HTTP listener; set AEGIS_PROXY_HTTP")
+        try:
+            with prepared(announce=self.stdout.write):
+                demo = set_up_demo()
+        except (FirstRunProblem, EnvironmentProblem) as error:
+            raise CommandError(str(error)) from error
+        except ValidationError as error:
+            raise CommandError("; ".join(error.messages)) from error
+        instance.become("--demo", str(demo.address))

