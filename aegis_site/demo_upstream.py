@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import sys
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +18,8 @@ from cryptography import x509
 from aegis_site.demo import DEMO_SERVER_NAME, Demo
 from aegis_site.environment import BindAddress
 from aegis_site.kernel.certificates import describe
+
+REFUSAL_READ_S = 2.0
 
 
 class DemoHandler(BaseHTTPRequestHandler):
@@ -30,7 +33,11 @@ class DemoHandler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.connection.do_handshake()  # here, in the connection's own thread
+        try:
+            self.connection.do_handshake()  # here, in the connection's own thread
+        except ssl.SSLError:
+            _let_read(self.connection)
+            raise
 
     def do_GET(self) -> None:
         body = json.dumps(self._seen(), indent=2).encode() + b"\n"
@@ -62,6 +69,19 @@ class DemoHandler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Not every request is worth a line."""
+
+
+def _let_read(connection: ssl.SSLSocket) -> None:
+    """Give the client time to read why it was refused.
+
+    A TLS 1.3 client has sent its request by then. Closing with that unread would reset the connection, and the reset
+    may destroy the alert before it is read (RFC 9112 section 9.6 describes the same for HTTP).
+    """
+    with suppress(OSError):
+        connection.settimeout(REFUSAL_READ_S)
+        connection.shutdown(socket.SHUT_WR)  # from here on Python reads the bare socket
+        while connection.recv(65536):
+            pass
 
 
 class DemoServer(ThreadingHTTPServer):

@@ -1,7 +1,9 @@
 """Reads Aegis's configuration from the environment, once, into typed values.
 
 Laws of this module:
-- Every `AEGIS_*` variable is read here and nowhere else; a secret may also come from `NAME_FILE`.
+- Every `AEGIS_*` variable is read here and nowhere else; a secret may also come from `NAME_FILE`. Two exceptions are
+  for the first run only and stay out of the settings: AEGIS_ADMIN_PASSWORD (`first_run`), AEGIS_DEMO_UPSTREAM
+  (`demo_setup`).
 - A value that cannot be used raises `EnvironmentProblem` naming the variable; nothing is guessed.
 - Embedded mode means: no AEGIS_DATABASE_URL. Its generated secrets are read from `aegis.env` in the data directory;
   the process environment wins over that file.

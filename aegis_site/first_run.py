@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
-from django.db import DatabaseError, IntegrityError
+from django.db import DatabaseError, IntegrityError, transaction
 
 from aegis_site.instance_lock import AlreadyRunning, InstanceLock
 from aegis_site.kernel.errors import AegisError
@@ -73,16 +73,18 @@ def _prepare_database(announce: Announce) -> None:
         )
     ensure_authority()
     _ensure_admin(announce)
+    _check_writable()
 
 
 def _ensure_admin(announce: Announce) -> None:
     """The first user, when there is none at all."""
-    if User.objects.exists():
-        return
-    chosen = _chosen_password()
-    password = chosen or secrets.token_urlsafe(15)
     try:
-        User.objects.create_superuser(ADMIN_NAME, password=password)
+        with transaction.atomic():
+            if User.objects.exists():
+                return
+            chosen = _chosen_password()
+            password = chosen or secrets.token_urlsafe(15)
+            User.objects.create_superuser(ADMIN_NAME, password=password)
     except IntegrityError:  # a second process of the same first run was faster, and has told its password
         return
     if not chosen:
@@ -93,6 +95,12 @@ def _ensure_admin(announce: Announce) -> None:
         validate_password(chosen)
     except ValidationError as error:
         announce(f"AEGIS_ADMIN_PASSWORD is weak: {' '.join(error.messages)}")
+
+
+def _check_writable() -> None:
+    """On an up-to-date database nothing was written so far, and SQLite opens a read-only file without a word."""
+    if settings.AEGIS_IS_EMBEDDED and not os.access(path := settings.DATABASES["default"]["NAME"], os.W_OK):
+        raise FirstRunProblem(f"{path} cannot be written; check its owner, its mode and the file system")
 
 
 def _chosen_password() -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from twisted.internet import task
+from twisted.internet import defer, task
 from twisted.internet.threads import deferToThread
 
 from aegis_site import processes
@@ -78,6 +78,7 @@ class Instance:
         self._demo = demo
         self._supervisor = Supervisor(reactor=reactor, say=say)
         self._stop_requested = False
+        self._stop_wish: defer.Deferred[None] = defer.Deferred()
         self._kill_from = 0.0
 
     async def run(self) -> None:
@@ -86,8 +87,7 @@ class Instance:
         await self._start()
         if await self._ready():
             announce(self._ready_block())
-        while not self._stop_requested:
-            await task.deferLater(self._reactor, POLL_S)
+        await self._stop_wish
         await self._stop()
 
     async def _start(self) -> None:
@@ -171,6 +171,7 @@ class Instance:
         now = self._reactor.seconds()
         if not self._stop_requested:
             self._stop_requested, self._kill_from = True, now + IMPATIENT_AFTER_S
+            self._reactor.callFromThread(self._stop_wish.callback, None)
         elif now > self._kill_from:
             self._supervisor.kill()
 

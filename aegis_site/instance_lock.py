@@ -44,4 +44,6 @@ class InstanceLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # Closing alone would leave the lock with a child that was forked meanwhile and has not got to its exec.
+        fcntl.flock(self._file, fcntl.LOCK_UN)
         os.close(self._file)

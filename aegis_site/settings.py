@@ -1,9 +1,11 @@
 """Django's settings. What an operator may choose is read by `aegis_site.environment`; the rest is decided here."""
 
-from aegis_site.environment import read_environment
+from aegis_site.environment import EnvironmentProblem, read_environment
 from aegis_site.log_config import log_config
 
 ENVIRONMENT = read_environment()
+if not ENVIRONMENT.secret_key:
+    raise EnvironmentProblem("AEGIS_SECRET_KEY is not set; `manage.py up` and `manage.py prepare` generate it")
 
 # Aegis
 AEGIS_DATA_DIR = ENVIRONMENT.data_dir
@@ -41,7 +43,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "aegis_site.apps.AegisAdminConfig",
+    "aegis_site.admin_config.AegisAdminConfig",
     "rest_framework",
     "knox",
     "aegis_site",

@@ -12,5 +12,5 @@ INSTALLED_APPS = [
     "healthchecks",
     "proxyworker",
 ]
-MIDDLEWARE: list[str] = []
-TEMPLATES: list[dict[str, object]] = []
+MIDDLEWARE = []
+TEMPLATES = []

@@ -3,27 +3,32 @@
 import json
 from collections.abc import Callable
 
-from twisted.web.http import NOT_FOUND, OK, SERVICE_UNAVAILABLE
+from twisted.web.http import NOT_ALLOWED, NOT_FOUND, OK, SERVICE_UNAVAILABLE
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 METRICS_CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-class _Answer(Resource):
-    """One page; `render_page()` gives its status, content type and body."""
+# What a page gives: its status, content type and body.
+Page = Callable[[], tuple[int, bytes, bytes]]
+
+
+class _Pages(Resource):
+    """All pages, by their path. Twisted's own pages for errors are deprecated and show more than needed."""
 
     isLeaf = True
 
-    def __init__(self, render_page: Callable[[], tuple[int, bytes, bytes]]) -> None:
+    def __init__(self, pages: dict[bytes, Page]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._render_page = render_page
+        self._pages = pages
 
-    def render_GET(self, request: Request) -> bytes:
-        if request.postpath:
-            request.setResponseCode(NOT_FOUND)
+    def render(self, request: Request) -> bytes:
+        page = self._pages.get(request.path)
+        if page is None or request.method not in (b"GET", b"HEAD"):
+            request.setResponseCode(NOT_FOUND if page is None else NOT_ALLOWED)
             return b""
-        status, content_type, body = self._render_page()
+        status, content_type, body = page()
         request.setResponseCode(status)
         request.setHeader(b"Content-Type", content_type)
         request.setHeader(b"Cache-Control", b"no-store")
@@ -51,8 +56,7 @@ def management_site(*, problem: Callable[[], str], metrics: Callable[[], bytes])
         document = {"status": "unavailable", "reason": reason} if reason else {"status": "ready"}
         return SERVICE_UNAVAILABLE if reason else OK, b"application/json", json.dumps(document).encode()
 
-    pages = {b"healthz": healthz, b"readyz": readyz, b"metrics": lambda: (OK, METRICS_CONTENT_TYPE, metrics())}
-    root = Resource()
-    for name, render_page in pages.items():
-        root.putChild(name, _Answer(render_page))  # type: ignore[arg-type]
+    root = _Pages(
+        {b"/healthz": healthz, b"/readyz": readyz, b"/metrics": lambda: (OK, METRICS_CONTENT_TYPE, metrics())}
+    )
     return _QuietSite(root, timeout=30)  # type: ignore[no-untyped-call]

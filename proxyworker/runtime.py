@@ -136,9 +136,8 @@ class Configuration:
         for host in {host.host_id: host for host in built}.values():
             self.generation = max(self.generation, host.generation)
             released += self._pool_keys(self._hosts.pop(host.host_id, None))
-            domains = self._domains.pop(host.host_id, ())
-            # Another host may have taken a domain over before this one gave it up.
-            removed += [domain for domain in domains if self._owners.get(domain) == host.host_id]
+            domains = self._give_up(host.host_id)
+            removed += domains
             if host.entry is not None or host.rejected:
                 self._hosts[host.host_id] = host
                 # An entry that cannot even be read leaves the domains known before to the answer 502.
@@ -148,6 +147,13 @@ class Configuration:
         self.current = self.current.replacing(removed, added)
         for key in released:
             self._release(key)
+
+    def _give_up(self, host_id: str) -> tuple[str, ...]:
+        """Takes the host's domains from it. Another host may have taken one over before: that one it does not have."""
+        domains = tuple(name for name in self._domains.pop(host_id, ()) if self._owners.get(name) == host_id)
+        for domain in domains:
+            del self._owners[domain]
+        return domains
 
     def close(self) -> None:
         """Retires every pool."""

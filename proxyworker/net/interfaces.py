@@ -32,7 +32,7 @@ class Transport(Producer, Protocol):
         """Close when everything written is sent."""
 
     def loseWriteConnection(self) -> None:
-        """Send what is written, then the end of this half; the peer may go on sending."""
+        """Send what is written, then the end of this half. The peer may go on sending, but need not be heard."""
 
     def abortConnection(self) -> None:
         """Close at once; the peer sees that it was not a clean end."""

@@ -183,10 +183,13 @@ class TLSLayer(Protocol):
         self.transport.loseConnection()
 
     def loseWriteConnection(self) -> None:
-        """Sends close_notify and ends this half; the peer may go on sending."""
+        """Sends close_notify and ends this half; what the peer still sends is dropped."""
+        if self.disconnecting or self._is_over:
+            return
         with contextlib.suppress(SSL.Error):
             self.session.shutdown()
         self._flush()
+        self._is_over = True  # OpenSSL may have more to say to what comes in, but there is no way for it
         self.transport.loseWriteConnection()
 
     def abortConnection(self) -> None:

@@ -163,19 +163,18 @@ class UpstreamConnection(Protocol):
         self._give_up = None
         self._is_open = True
         self.transport.registerProducer(self, True)
-        exchange = self._exchange
+        exchange, self._exchange = self._exchange, None
         if exchange is None:
             self.transport.abortConnection()  # given up while the handshake finished
             return
-        self._exchange = None
         exchange.upstream_ready(self)
 
     def _connect_failed(self, error: OSError) -> None:
         if isinstance(error, socket.gaierror):
             self._fail_opening(Phase.RESOLVE, "dns_failure", f"lookup {self._pool.key.address}: no such host")
             return
-        code = _CONNECT_CODES.get(error.errno or 0, "connect_failed")
-        self._fail_opening(Phase.CONNECT, code, f"dial tcp {self._pool.key.address}:{self._pool.key.port}: {code}")
+        key, code = self._pool.key, _CONNECT_CODES.get(error.errno or 0, "connect_failed")
+        self._fail_opening(Phase.CONNECT, code, f"dial tcp {key.address}:{key.port}: {code}")
 
     def _handshake_failed(self, layer: TLSLayer) -> None:
         diagnosis = self._explain(layer)
@@ -217,7 +216,7 @@ class UpstreamConnection(Protocol):
             self.transport.write(data)
 
     def _renew_deadline(self) -> None:
-        """For what is awaited next. While it is the client's turn, to send or to take, its own deadline runs."""
+        """For what is awaited next; while it is the client's turn to send or to take, only its own deadline runs."""
         if self._is_paused or (self._phase is Phase.SEND and not self._is_blocked):
             self.deadline = NEVER
         elif self._response is None and not self._is_blocked:

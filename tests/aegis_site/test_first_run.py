@@ -137,6 +137,14 @@ def test_what_the_system_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch, er
         run()
 
 
+def test_a_read_only_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when there was nothing to write at this start."""
+    run()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(FirstRunProblem, match="cannot be written"):
+        run()
+
+
 def test_the_block_runs_under_the_lock(tmp_path: Path) -> None:
     """After the database is ready, and while nobody else can start."""
     with prepared(announce=lambda line: None):

@@ -18,6 +18,14 @@ from aegis_site.instance import Instance, ReadyCheck, main, valkey_problem
 from aegis_site.instance_lock import InstanceLock
 from tests.support.ports import free_port
 
+
+class FakeReactor(Clock):
+    """A clock that is its own thread."""
+
+    def callFromThread(self, function: Callable[..., None], *arguments: Any) -> None:
+        function(*arguments)
+
+
 VARIABLES = {
     "AEGIS_DATA_DIR": "/data",
     "AEGIS_WEB_BIND": "0.0.0.0:8000",
@@ -150,7 +158,7 @@ def test_a_configured_redis_is_used_instead_of_a_private_one(url: str, is_privat
 
 def test_impatience_counts_only_after_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some programs send a signal to a process and to its group; that is one wish, not two."""
-    clock = Clock()
+    clock = FakeReactor()
     subject = Instance(reactor=clock, environment=read_environment(VARIABLES), demo=None)
     kills: list[float] = []
     monkeypatch.setattr(subject._supervisor, "kill", lambda: kills.append(clock.seconds()))

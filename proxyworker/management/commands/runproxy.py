@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 from typing import Any
 
 import uvloop
@@ -36,6 +37,8 @@ class Command(BaseCommand):
         from proxyworker.service import ProxyService, ServiceSettings  # noqa: PLC0415 (parts of Twisted need a reactor)
 
         reactor: Any = installed
+        # Ports that open and close are told by the service, in its own words.
+        logging.getLogger("twisted").setLevel(logging.WARNING)
         observer: Any = STDLibLogObserver("twisted")
         globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
         service = ProxyService(

@@ -29,7 +29,7 @@ class MemoryTransport:
         self.is_paused = False
         self.is_lost = False
         self.end = ""
-        self.received = b""  # what the peer has read
+        self._received = bytearray()
         self.most_buffered = 0
         self._buffered = b""
         self._inbox: list[bytes] = []
@@ -120,12 +120,17 @@ class MemoryTransport:
         return False
 
     @property
+    def received(self) -> bytes:
+        """What the peer has read."""
+        return bytes(self._received)
+
+    @property
     def unread_bytes(self) -> int:
         """What the peer sent and the protocol did not take."""
         return sum(map(len, self._inbox))
 
     def _flush(self) -> None:
-        self.received += self._buffered
+        self._received += self._buffered
         self._buffered = b""
         if self._producer_is_paused:
             self._producer_is_paused = False

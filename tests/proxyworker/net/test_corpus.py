@@ -1,8 +1,8 @@
 """The framing corpus, replayed at every split point through a client connection.
 
-Laws of this module: a file of tests/corpora/http1/{valid,invalid} is what a client sends; the JSON beside it says why it
-is there and what happens: the requests that upstreams see, the statuses of the answers, whether the connection closes,
-and of an invalid one which part of the message is wrong.
+Laws of this module: a file of tests/corpora/http1/{valid,invalid} is what a client sends. The JSON beside it says why
+it is there and what happens: the requests that upstreams see, the statuses of the answers, whether the connection
+closes, and of an invalid one which part of the message is wrong.
 """
 
 import json

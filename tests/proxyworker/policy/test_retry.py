@@ -4,7 +4,7 @@ import pytest
 
 from proxyworker.errors import RetrySafety
 from proxyworker.policy.retry import MAX_ATTEMPTS, may_retry
-from proxyworker.protocol.request import parse_request
+from proxyworker.protocol.request import RequestHead, parse_request
 
 GET = parse_request(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 POST = parse_request(b"POST / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -28,7 +28,14 @@ NEVER, IDEMPOTENT, UNSAFE = RetrySafety.NEVER_SENT, RetrySafety.IDEMPOTENT, Retr
         (GET, UNSAFE, 1, 9, False, False),
     ],
 )
-def test_may_retry(request_head, safety, attempts, upstreams, body_was_sent, expected) -> None:  # type: ignore[no-untyped-def]
+def test_may_retry(  # noqa: PLR0917 (one column of the table each)
+    request_head: RequestHead,
+    safety: RetrySafety,
+    attempts: int,
+    upstreams: int,
+    body_was_sent: bool,
+    expected: bool,
+) -> None:
     """What was never sent goes to each upstream once; what may have been seen only when repeating does no harm."""
     decision = may_retry(
         request_head, safety=safety, attempts=attempts, upstreams=upstreams, body_was_sent=body_was_sent

@@ -1,5 +1,7 @@
 """How bodies are read off the wire."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,7 +64,7 @@ def test_chunked_body_comes_back_at_any_split(
     wire = b"".join(map(chunk, parts)) + b"0\r\n" + trailer + b"\r\n" + rest
     edges = sorted({0, len(wire), *(min(split, len(wire)) for split in splits)})
     reader = ChunkedReader()
-    assert read(reader, *(wire[a:b] for a, b in zip(edges, edges[1:], strict=False))) == (b"".join(parts), rest)
+    assert read(reader, *(wire[a:b] for a, b in itertools.pairwise(edges))) == (b"".join(parts), rest)
     assert reader.is_complete
 
 

@@ -35,7 +35,7 @@ def test_without_compares_names_in_lower_case() -> None:
         ([b"0x5"], None),
         ([b"5, 5"], None),
         ([b""], None),
-        (["٥".encode()], None),
+        ([b"\xd9\xa5"], None),
     ],
 )
 def test_content_length_is_one_plain_decimal_number(values: list[bytes], expected: int | None) -> None:

@@ -1,0 +1,217 @@
+"""One worker process on real sockets: its start, its traffic, its memory, its end."""
+
+import contextlib
+import dataclasses
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxyworker.snapshot import HostEntry
+from proxyworker.snapshot import Upstream as UpstreamEntry
+from tests.proxyworker.worker import PATIENCE_S, Upstream, Worker
+from tests.support.polling import eventually
+
+GET = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
+
+
+def host(port: int, domain: str = "app.test", host_id: str = "h1") -> HostEntry:
+    """A host with one http upstream on loopback."""
+    upstream = UpstreamEntry(upstream_id="u", scheme="http", address="127.0.0.1", port=port)
+    return HostEntry(host_id=host_id, name=domain, domains=(domain,), upstreams=(upstream,))
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[socket.socket]:
+    """An upstream that the test plays itself."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE_S)
+        yield server
+
+
+def accept(server: socket.socket) -> socket.socket:
+    connection, _ = server.accept()
+    connection.settimeout(PATIENCE_S)
+    return connection
+
+
+def read_until(connection: socket.socket, end: bytes) -> bytes:
+    data = b""
+    while end not in data:
+        piece = connection.recv(65_536)
+        assert piece, data
+        data += piece
+    return data
+
+
+def test_from_start_to_stop(tmp_path: Path) -> None:
+    """Serves http and https, follows its feed, tells its metrics, and ends in order."""
+    with Upstream("one") as one, Upstream("two") as two, Worker(tmp_path, host(one.port)) as worker:
+        assert worker.get("app.test").body == b"one"
+        assert worker.get("other.test").status == 404
+
+        insecure = ssl.create_default_context()
+        insecure.check_hostname, insecure.verify_mode = False, ssl.CERT_NONE
+        plain = socket.create_connection(("127.0.0.1", worker.https), timeout=PATIENCE_S)
+        with insecure.wrap_socket(plain, server_hostname="app.test") as client:
+            client.sendall(GET)
+            assert read_until(client, b"one").startswith(b"HTTP/1.1 200 OK\r\n")
+
+        with worker.connect() as kept:
+            kept.sendall(GET)
+            read_until(kept, b"one")
+            worker.install(host(two.port))
+            eventually(lambda: worker.get("app.test").body == b"two", within_s=PATIENCE_S)
+            kept.sendall(GET)
+            read_until(kept, b"two")
+
+            metrics = worker.ask("/metrics").body.decode()
+            values = {s.name: s.value for family in text_string_to_metric_families(metrics) for s in family.samples}
+            assert values["aegis_configuration_generation"] == 2
+            assert values["aegis_hosts_accepted"] == 1
+            assert values["aegis_client_connections"] == 1
+
+        assert worker.ask("/healthz").status == 200
+        assert worker.stop() == 0
+        assert "Traceback" not in worker.log
+        assert "report: generation 2, accepted 1" in worker.log
+
+
+def test_not_ready_before_the_first_load(tmp_path: Path) -> None:
+    """No listener is open and /readyz says why, as long as the feed is away."""
+    worker = Worker(tmp_path)
+    worker.install(None)
+    worker.start()
+    try:
+        answer = eventually(lambda: _answer(worker), within_s=PATIENCE_S)
+        assert answer == (503, {"status": "unavailable", "reason": "the configuration is not loaded yet"})
+        with pytest.raises(ConnectionRefusedError):
+            worker.connect()
+        worker.install()
+        eventually(worker.is_ready, within_s=PATIENCE_S)
+        assert worker.get("app.test").status == 404
+    finally:
+        worker.kill()
+
+
+def _answer(worker: Worker) -> tuple[int, object] | None:
+    try:
+        answer = worker.ask("/readyz")
+    except OSError:
+        return None
+    return answer.status, answer.json
+
+
+def test_stop_finishes_what_was_begun(tmp_path: Path) -> None:
+    """No new connection is taken, the idle one closes at once, the request under way is answered to its end."""
+    with listening() as upstream, Worker(tmp_path, host(upstream.getsockname()[1])) as worker:
+        with worker.connect() as idle, worker.connect() as busy:
+            busy.sendall(GET)
+            backend = accept(upstream)
+            read_until(backend, b"\r\n\r\n")
+            worker.process.terminate()
+            assert idle.recv(1) == b""
+            with pytest.raises(ConnectionRefusedError):
+                worker.connect()
+            backend.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+            answer = read_until(busy, b"done")
+            assert b"\r\nConnection: close\r\n" in answer
+            assert busy.recv(1) == b""
+            backend.close()
+        assert worker.process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize("taken", ["management", "http", "https"])
+def test_port_that_is_taken_ends_the_worker(tmp_path: Path, taken: str) -> None:
+    """With a line that says so and a status that a supervisor understands; it used to run on without any use."""
+    worker = Worker(tmp_path)
+    with socket.create_server(("127.0.0.1", getattr(worker, taken))):
+        worker.start()
+        try:
+            assert worker.process.wait(PATIENCE_S) == 1
+        finally:
+            worker.kill()
+    assert "CRITICAL aegis.proxy cannot listen: " in worker.log
+
+
+def test_refused_client_reads_its_answer_although_it_sends_more(tmp_path: Path) -> None:
+    """A close over unread bytes would reset the connection, and the answer with it."""
+    with Worker(tmp_path) as worker, worker.connect() as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n")
+        answer = read_until(client, b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        for _ in range(50):
+            client.sendall(b"x" * 10_000)
+        while client.recv(65_536):
+            pass
+
+
+def test_broken_off_http_10_answer_is_reset(tmp_path: Path) -> None:
+    """A body that ends with the connection must not look complete when it is not."""
+    with (
+        listening() as upstream,
+        Worker(tmp_path, host(upstream.getsockname()[1])) as worker,
+        worker.connect() as client,
+    ):
+        client.sendall(GET.replace(b"1.1", b"1.0"))
+        with accept(upstream) as backend:
+            read_until(backend, b"\r\n\r\n")
+            backend.sendall(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+            read_until(client, b"half")
+            backend.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
+def test_memory_is_bounded_when_a_client_does_not_read(tmp_path: Path) -> None:
+    """Of a 50 MB response the sockets' buffers hold something, the worker next to nothing."""
+    with (
+        listening() as upstream,
+        Worker(tmp_path, host(upstream.getsockname()[1])) as worker,
+        worker.connect() as client,
+    ):
+        client.sendall(GET)
+        with accept(upstream) as backend:
+            read_until(backend, b"\r\n\r\n")
+            before = worker.rss_bytes
+            sent = _send_until_blocked(backend, b"HTTP/1.1 200 OK\r\nContent-Length: 52428800\r\n\r\n", 52_428_800)
+            assert sent < 40_000_000
+            assert worker.rss_bytes - before < 8_000_000
+
+
+def test_memory_is_bounded_when_an_upstream_does_not_read(tmp_path: Path) -> None:
+    """The same for a 50 MB request."""
+    with (
+        listening() as upstream,
+        Worker(tmp_path, host(upstream.getsockname()[1])) as worker,
+        worker.connect() as client,
+    ):
+        client.sendall(b"POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 52428800\r\n\r\n")
+        with accept(upstream):
+            before = worker.rss_bytes
+            assert _send_until_blocked(client, b"", 52_428_800) < 40_000_000
+            assert worker.rss_bytes - before < 8_000_000
+
+
+def _send_until_blocked(connection: socket.socket, head: bytes, size: int) -> int:
+    """How much could be sent before nothing was taken for a while."""
+    connection.sendall(head)
+    connection.settimeout(0.3)
+    sent = 0
+    piece = b"x" * 262_144
+    with contextlib.suppress(TimeoutError):
+        while sent < size:
+            sent += connection.send(piece[: size - sent])
+    return sent
+
+
+def test_settings_do_not_change() -> None:
+    """Where a worker listens is fixed at its start."""
+    from proxyworker.service import ServiceSettings
+
+    settings = ServiceSettings(http=(), https=(), management=("127.0.0.1", 0), redis_url="", version="")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.version = "x"  # type: ignore[misc]

@@ -1,0 +1,151 @@
+"""A worker process with a static feed, and small upstreams for it, on real sockets."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from aegis_site.environment import BASE_DIR
+from proxyworker.snapshot import HostEntry, encode_entry
+from tests.support.instance import Answer, request
+from tests.support.polling import eventually
+from tests.support.ports import free_port
+
+PATIENCE_S = 15
+
+
+class Worker:
+    """`with Worker(directory, entries) as worker:` serves when the block is entered."""
+
+    def __init__(self, directory: Path, *hosts: HostEntry, keys: dict[str, str] | None = None) -> None:
+        self.http, self.https, self.management = (free_port() for _ in range(3))
+        self._path = directory / "worker.json"
+        self._log_path = directory / "worker.log"
+        self._keys = keys or {}
+        self._generation = 0
+        self.install(*hosts)
+
+    def install(self, *hosts: HostEntry | None) -> None:
+        """These are the hosts from the next poll on; None: the feed is away."""
+        self._generation += 1
+        entries = [self._document(host) for host in hosts if host is not None]
+        settings = {"http": self.http, "https": self.https, "management": self.management}
+        document = {**settings, "entries": None if None in hosts else entries}
+        replaced = self._path.with_suffix(".new")
+        replaced.write_text(json.dumps(document))
+        replaced.replace(self._path)
+
+    def _document(self, host: HostEntry) -> dict[str, object]:
+        return {
+            "host_id": host.host_id,
+            "generation": self._generation,
+            "digest": "",
+            "entry_json": encode_entry(host),
+            "key_pem": self._keys.get(host.host_id, ""),
+        }
+
+    def start(self) -> None:
+        """Starts it and returns at once."""
+        with self._log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.proxyworker.worker_main", str(self._path)],
+                cwd=BASE_DIR,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def __enter__(self) -> Self:
+        self.start()
+        try:
+            eventually(self.is_ready, within_s=PATIENCE_S)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """Whatever it does just now."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """As an operator does it. The exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S)
+
+    def is_ready(self) -> bool:
+        """By its own word. Fails when it has ended."""
+        assert self.process.poll() is None, self.log
+        try:
+            return self.ask("/readyz").status == 200
+        except OSError:
+            return False
+
+    def ask(self, path: str) -> Answer:
+        """The management listener's answer."""
+        return request(self.management, path)
+
+    def get(self, host: str, path: str = "/") -> Answer:
+        """The answer to a request through the proxy, on a connection of its own."""
+        return request(self.http, path, headers={"Host": host})
+
+    def connect(self) -> socket.socket:
+        """A connection to the http listener."""
+        return socket.create_connection(("127.0.0.1", self.http), timeout=PATIENCE_S)
+
+    @property
+    def log(self) -> str:
+        """All that it printed."""
+        return self._log_path.read_text()
+
+    @property
+    def rss_bytes(self) -> int:
+        """Its resident memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+        return int(line.split()[1]) * 1024
+
+
+class Upstream:
+    """`with Upstream() as upstream:` answers every GET with `name`, in a thread."""
+
+    def __init__(self, name: str = "upstream") -> None:
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                body = name.encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Not worth a line."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port: int = self._server.server_address[1]
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
