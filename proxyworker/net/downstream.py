@@ -185,6 +185,7 @@ class DownstreamConnection(Protocol):
         if request.has_body:
             self._reader = ChunkedReader() if request.is_chunked else LengthReader(request.content_length or 0)
             self.deadline = self._sweep.now + self._limits.body_stall_s
+            self._drained_bytes = 0
         route = factory.holder.current.find(request.host)
         if route is None or route.rejected:
             self._answer(route, request, NO_SUCH_HOST if route is None else HOST_REJECTED)
@@ -235,7 +236,7 @@ class DownstreamConnection(Protocol):
         """The answer is written."""
         self._exchange = None
         self._report(exchange, exchange.status)
-        self._after_answer()
+        self._go_on()
 
     def abort_exchange(self) -> None:
         """The answer broke off: the client must see that it is incomplete."""
@@ -257,10 +258,6 @@ class DownstreamConnection(Protocol):
             )
         )
         self.telemetry.exchange_done(route, status, 0.0)
-        self._after_answer()
-
-    def _after_answer(self) -> None:
-        self._drained_bytes = 0
         self._go_on()
 
     def _go_on(self) -> None:

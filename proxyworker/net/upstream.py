@@ -201,10 +201,10 @@ class UpstreamConnection(Protocol):
         """Begins an exchange: `data` is the request head and what there is of its body."""
         self._exchange = exchange
         self._method = method
-        self._phase = Phase.HEAD if is_complete else Phase.SEND
         self._got_bytes = False
         self._response = None
-        self._renew_deadline()
+        self._phase = Phase.HEAD if is_complete else Phase.SEND
+        self.deadline = self._sweep.now + self._deadlines.response_head_s if is_complete else NEVER
         self.transport.write(data)
 
     def send_body(self, data: bytes, *, is_complete: bool) -> None:

@@ -47,7 +47,7 @@ _FRAMING = frozenset((b"connection", b"content-length", b"expect", b"transfer-en
 IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 # RFC 3986 section 3.2, less what was used to route past a gate: user information, a list, an empty host.
-_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+;=-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
+_is_authority = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+;=-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?").fullmatch
 
 
 class RequestHead:
@@ -142,7 +142,7 @@ def _judge_host(request: RequestHead) -> None:
     if len(hosts) > 1:
         raise DownstreamProtocolError(400, "Host is repeated")
     request.host = hosts[0]
-    if _AUTHORITY.fullmatch(request.host) is None:
+    if _is_authority(request.host) is None:
         raise DownstreamProtocolError(400, "Host is invalid")
 
 
@@ -158,7 +158,7 @@ def _judge_target(request: RequestHead) -> None:
         raise DownstreamProtocolError(400, "request target is neither a path nor an http URL")
     end = next((index for index, byte in enumerate(rest) if byte in b"/?"), len(rest))
     authority, path = rest[:end], rest[end:]
-    if _AUTHORITY.fullmatch(authority) is None:
+    if _is_authority(authority) is None:
         raise DownstreamProtocolError(400, "request target has no valid authority")
     # RFC 9112 section 3.2.2: the authority of an absolute-form target replaces the Host field.
     request.host = authority

@@ -60,17 +60,20 @@ def parse_response(head: bytes, request_method: bytes) -> ResponseHead:
     version, _, start = lines[0].partition(b" ")
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
         raise MalformedResponse("response is neither HTTP/1.1 nor HTTP/1.0")
-    if parser.get_status_code() < 100 or b"\0" in start:
+    status = parser.get_status_code()
+    if status < 100 or b"\0" in start:
         raise MalformedResponse("malformed status line")
     kept, judged = set_apart(lines[1:-2], _JUDGED)
-    response = ResponseHead(parser.get_status_code(), start, kept)
+    response = ResponseHead(status, start, kept)
     options = list_members(judged[b"connection"]) if b"connection" in judged else []
-    response.is_reusable = b"close" not in options and (version == b"HTTP/1.1" or b"keep-alive" in options)
+    if b"close" in options:
+        response.is_reusable = False
+    elif version == b"HTTP/1.0":
+        # RFC 9112 section 6.1: a transfer coding in HTTP/1.0 counts as faulty framing.
+        response.is_reusable = b"keep-alive" in options and b"transfer-encoding" not in judged
     if named := frozenset(options) - HOP_BY_HOP - {b"close"}:
         response.lines = without(kept, named)
     _judge_extent(response, request_method, judged.get(b"content-length"), judged.get(b"transfer-encoding"))
-    if version == b"HTTP/1.0" and response.extent is BodyExtent.CHUNKED:
-        response.is_reusable = False  # RFC 9112 section 6.1: the framing counts as faulty
     return response
 
 
