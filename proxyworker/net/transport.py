@@ -65,7 +65,6 @@ class LoopTransport:
 
     def connection_lost(self) -> None:
         """The loop's signal that the socket is gone: its number may belong to another connection from now on."""
-        self.disconnecting = True
         self._is_lost = True
 
     def getPeer(self) -> Address:

@@ -248,6 +248,18 @@ def test_answer_while_the_upstream_does_not_read_frees_the_client(proxy: MemoryP
     assert proxy.configuration.idle_connection_count == 0
 
 
+def test_connection_with_unsent_bytes_is_not_used_again(proxy: MemoryProxy) -> None:
+    """An upstream that answers before it has read everything would leave the next request behind the rest of this."""
+    client = proxy.client(UPLOAD % (2 * PIECE))
+    backend = proxy.accept()
+    backend.peer_reads = False
+    client.deliver(b"x" * 2 * PIECE)
+    backend.deliver(OK)
+    assert client.received == OK
+    assert backend.end == "closed"
+    assert proxy.configuration.idle_connection_count == 0
+
+
 def test_early_large_answer_to_a_client_that_only_sends(proxy: MemoryProxy) -> None:
     """A client that reads nothing before it has sent all does not lock up with the worker."""
     client = proxy.client(POST_5 + b"h")

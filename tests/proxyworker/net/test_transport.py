@@ -285,6 +285,27 @@ def test_connect_that_fails(loop: asyncio.AbstractEventLoop, host: str, port: in
     assert isinstance(failures[0], kind)
 
 
+class BrokenLoop:
+    """Resolves no name, for a reason that nobody thought of."""
+
+    async def getaddrinfo(self, *_: object, **__: object) -> None:
+        raise RuntimeError("unforeseen")
+
+
+def test_connect_that_fails_for_an_unforeseen_reason(loop: asyncio.AbstractEventLoop) -> None:
+    """Whoever waits is told, instead of waiting for its deadline."""
+    failures: list[OSError] = []
+    broken: Any = BrokenLoop()
+
+    async def story() -> None:
+        broken.create_task = asyncio.get_running_loop().create_task
+        connect(broken, "app.test", 80, Recorder(), failed=failures.append)
+        await asyncio.sleep(0.01)
+
+    loop.run_until_complete(story())
+    assert [str(failure) for failure in failures] == ["unforeseen"]
+
+
 def test_given_up_attempt_says_nothing(server: Server) -> None:
     """Neither connected nor failed."""
     protocol, failures = Recorder(), []
