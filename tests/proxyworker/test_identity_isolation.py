@@ -12,7 +12,7 @@ CA = Authority("Upstream CA")
 CLIENT_CA = Authority("Client CA")
 KEYS = {name: CLIENT_CA.client(name) for name in ("good", "other")}
 STRANGER = Authority("Stranger").client("stranger")
-ROUNDS = 50
+ROUNDS = 250
 
 
 def host(name: str, port: int, certificate: str, ca_pem: str = CA.pem) -> HostEntry:
@@ -27,7 +27,7 @@ def host(name: str, port: int, certificate: str, ca_pem: str = CA.pem) -> HostEn
 
 
 def test_no_request_travels_under_another_identity(tmp_path: Path) -> None:
-    """Two hundred interleaved requests over kept connections: each host is seen as itself, or refused, every time.
+    """A thousand interleaved requests over kept connections: each host is seen as itself, or refused, every time.
 
     nginx's own proxy resumes the sessions of one host for another (its session cache has no identity), and then the
     host without a certificate gets 200.

@@ -34,6 +34,7 @@ http {{
     ssl_client_certificate client-ca.crt;
     ssl_verify_client {verify};
     ssl_verify_depth 3;
+    ssl_session_cache shared:clients:1m;
     location / {{
       return 200 '{{"subject": "$ssl_client_s_dn", "verify": "$ssl_client_verify", {more}}}';
     }}
