@@ -95,6 +95,14 @@ def _spec(entry: HostEntry, loaded: LoadedEntry) -> UpstreamTLSSpec:
         ca_pem=tls.ca_certificate.encode(),
         skip_verify=tls.skip_verify,
         server_name=tls.server_name,
+        verify_name=tls.verify_name,
+        min_version=tls.min_version,
+        max_version=tls.max_version,
+        ciphers=tls.ciphers,
+        alpn=tls.alpn,
+        crl_pem=tls.crl.encode(),
+        pinned_spki_sha256=tls.pinned_spki_sha256,
+        verify_depth=tls.verify_depth,
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # The Redis channel on which the control plane announces a new generation (the message is the number in ASCII).
 GENERATION_CHANNEL = "aegis:generation"
@@ -44,7 +44,8 @@ class UpstreamTLS:
 
     `client_certificate` is a PEM chain, leaf first; empty: no certificate is presented.
     `ca_certificate` is a PEM bundle; empty: the system trust store.
-    `server_name` is the SNI and the name checked; empty: the upstream's address (no SNI when that is an IP address).
+    `server_name` is the SNI and, unless `verify_name` is set, the name checked; empty: the upstream's address (no SNI
+    when that is an IP address). The rest is as in `upstream_tls.tls.spec`; `crl` is PEM.
     """
 
     client_certificate: str = ""
@@ -52,6 +53,14 @@ class UpstreamTLS:
     ca_certificate: str = ""
     skip_verify: bool = False
     server_name: str = ""
+    verify_name: str = ""
+    min_version: str = "TLSv1.2"
+    max_version: str = "TLSv1.3"
+    ciphers: str = ""
+    alpn: tuple[str, ...] = ("http/1.1",)
+    crl: str = ""
+    pinned_spki_sha256: tuple[str, ...] = ()
+    verify_depth: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +135,10 @@ def decode_entry(entry_json: str) -> HostEntry:
             raise SnapshotError(f"entry has schema version {version}, this worker knows {SCHEMA_VERSION}")
         document["domains"] = tuple(document["domains"])
         document["upstreams"] = tuple(Upstream(**upstream) for upstream in document["upstreams"])
-        document["upstream_tls"] = UpstreamTLS(**document["upstream_tls"])
+        tls = document["upstream_tls"]
+        tls["alpn"] = tuple(tls["alpn"])
+        tls["pinned_spki_sha256"] = tuple(tls["pinned_spki_sha256"])
+        document["upstream_tls"] = UpstreamTLS(**tls)
         document["deadlines"] = Deadlines(**document["deadlines"])
         return HostEntry(**document)
     except SnapshotError:

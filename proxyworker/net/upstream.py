@@ -13,7 +13,7 @@ import errno
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
@@ -28,6 +28,7 @@ from proxyworker.protocol.body import BodyReader, MalformedBody, UntilCloseReade
 from proxyworker.protocol.response import MalformedResponse, ResponseHead, parse_response, reader_for
 from proxyworker.snapshot import Deadlines
 from upstream_tls.tls.context import ClientContext
+from upstream_tls.tls.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
     from proxyworker.net.exchange import Exchange
@@ -178,12 +179,18 @@ class UpstreamConnection(Protocol):
 
     def _handshake_failed(self, layer: TLSLayer) -> None:
         diagnosis = self._explain(layer)
-        self._fail_opening(Phase.TLS, diagnosis.code, diagnosis.message)
+        self._fail_opening(Phase.TLS, diagnosis.code, _reason(diagnosis))
 
-    def _explain(self, layer: TLSLayer) -> Any:
+    def _explain(self, layer: TLSLayer) -> Diagnosis:
         context = self._pool.context
         assert context is not None  # noqa: S101 (a TLS layer exists only with a context)
-        return context.explain(layer.session, first_bytes=layer.first_bytes, peer_closed=layer.peer_closed)
+        return context.explain(
+            layer.session,
+            first_bytes=layer.first_bytes,
+            peer_closed=layer.peer_closed,
+            is_established=self._is_open,
+            has_answered=self._is_reused,
+        )
 
     def _fail_opening(self, phase: Phase, code: str, reason: str, *, timed_out: bool = False) -> None:
         self._sweep.discard(self)
@@ -307,7 +314,7 @@ class UpstreamConnection(Protocol):
         if self._layer is not None and not self._got_bytes:
             # TLS 1.3: the verdict on our certificate arrives with the first read (docs/diagnosis.md).
             diagnosis = self._explain(self._layer)
-            code, message = diagnosis.code, diagnosis.message
+            code, message = diagnosis.code, _reason(diagnosis)
         self._fail_exchange(code, message)
 
     def _fail_exchange(self, code: str, reason: str, *, timed_out: bool = False) -> None:
@@ -398,3 +405,10 @@ class UpstreamConnection(Protocol):
         self._is_paused = False
         self._renew_deadline()
         self.transport.resumeProducing()
+
+
+def _reason(diagnosis: Diagnosis) -> str:
+    """For the log: what was seen, and the cause as well where that is a conclusion."""
+    if diagnosis.confidence == "certain":
+        return diagnosis.message
+    return f"{diagnosis.message} ({diagnosis.confidence}: {diagnosis.cause})"

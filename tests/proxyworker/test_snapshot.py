@@ -24,7 +24,19 @@ ENTRY = HostEntry(
     domains=("a.test", "*.a.test"),
     preserve_host=True,
     upstreams=(Upstream(upstream_id="u1", scheme="https", address="::1", port=8443),),
-    upstream_tls=UpstreamTLS(client_certificate="PEM", client_key_spki_sha256="00", skip_verify=True, server_name="n"),
+    upstream_tls=UpstreamTLS(
+        client_certificate="PEM",
+        client_key_spki_sha256="00",
+        skip_verify=True,
+        server_name="n",
+        verify_name="spiffe://a/b",
+        min_version="TLSv1.3",
+        ciphers="x",
+        alpn=("a", "b"),
+        crl="PEM",
+        pinned_spki_sha256=("00", "11"),
+        verify_depth=2,
+    ),
     deadlines=Deadlines(connect_s=1.5),
 )
 
@@ -54,7 +66,14 @@ def test_other_schema_version_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"domains": None}, {"upstreams": [{"nonsense": 1}]}, {"upstreams": 3}, {"unknown": 1}, {"deadlines": {"x": 1}}],
+    [
+        {"domains": None},
+        {"upstreams": [{"nonsense": 1}]},
+        {"upstreams": 3},
+        {"unknown": 1},
+        {"deadlines": {"x": 1}},
+        {"upstream_tls": {}},
+    ],
 )
 def test_malformed_entries_are_refused_without_their_content(change: dict[str, object]) -> None:
     """One error type, and no content in its text."""

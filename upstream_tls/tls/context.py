@@ -2,215 +2,237 @@
 
 Laws of this module:
 - Traffic, WebSockets, health checks and connection tests open their sessions here and nowhere else.
-- Verification fails closed: chain and name are checked inside the handshake, every exception is a refusal, and
-  `confirm` refuses a session whose name was never checked. Twisted's `optionsForClientTLS` lets certificates without a
-  usable name pass and is not used (docs/adr/0003).
+- Verification fails closed: chain, name and pins are checked inside the handshake (`upstream_tls.tls.session`), and
+  `confirm` refuses a session whose certificate never passed. Twisted's `optionsForClientTLS` lets certificates without
+  a usable name pass and is not used (docs/adr/0003).
 - One ClientContext per identity digest. Sessions are never resumed, so nothing of one identity reaches another.
+- What is seen of a session is described only when somebody asks why it failed, never for the traffic's sake.
 """
 
+import datetime
 import hashlib
-import ipaddress
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, replace
 
 from cryptography import x509
 from OpenSSL import SSL
-from OpenSSL.crypto import X509, X509StoreFlags
-from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
+from OpenSSL.crypto import X509
 
-from upstream_tls.tls.credentials import check_pair, parse_ca_bundle, parse_chain, parse_key
-from upstream_tls.tls.diagnosis import Diagnosis, HandshakeEvidence, NameProblem, diagnose_handshake
+from upstream_tls.tls.diagnosis import Diagnosis, diagnose
+from upstream_tls.tls.evidence import ClientIdentity, Evidence, Stage, Suspect
+from upstream_tls.tls.issuers import is_missing_intermediate
+from upstream_tls.tls.material import MAX_NAME_CHARACTERS, SpecProblem, client_chain, new_context, pins, trust_anchors
+from upstream_tls.tls.names import is_ip_address, is_uri
+from upstream_tls.tls.peer import (
+    acceptable_ca_names,
+    accepted_by,
+    authority_key_id,
+    describe_presented,
+    issuer_name,
+    names_of,
+    presented_chain,
+    spki_sha256,
+    subject_name,
+)
+from upstream_tls.tls.session import Policy, SessionState, find_name_problem, fingerprint
 from upstream_tls.tls.spec import UpstreamTLSSpec
-from upstream_tls.tls.trust import system_trust_anchors
 
-ALPN_PROTOCOLS = [b"http/1.1"]
-
-# SSL_MODE_ENABLE_PARTIAL_WRITE (openssl/ssl.h), which pyOpenSSL sets: without it one send takes all it is given.
-_MODE_PARTIAL_WRITE = 0x1
-
-# The alert that ends a session and complains of nothing (RFC 8446 section 6.1).
-_CLOSE_NOTIFY = 0
-
-# RFC 8446 section 5.1: change_cipher_spec, alert, handshake, application_data.
+# RFC 8446 section 5.1: change_cipher_spec, alert, handshake, application_data; then the major version, which is 3.
 _TLS_CONTENT_TYPES = frozenset((20, 21, 22, 23))
+_TLS_MAJOR_VERSION = 3
+
+# X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE (openssl/x509_vfy.h).
+_ISSUER_UNKNOWN = (20, 21)
 
 
 class PeerRefused(Exception):
-    """The upstream's certificate was not checked against a name. Never expected; fails closed."""
-
-
-@dataclass(slots=True)
-class _SessionState:
-    """What the callbacks saw of one session."""
-
-    expected_name: str
-    is_name_checked: bool = False
-    verify_code: int = 0
-    depth: int = 0
-    name_problem: NameProblem | None = None
-    names: tuple[str, ...] = ()
-    alert_read: int | None = None
-    alert_written: int | None = None
+    """The upstream's certificate never passed. Never expected; fails closed."""
 
 
 def identity_digest(spec: UpstreamTLSSpec) -> str:
-    """sha256 over all that makes one identity different from another; the key counts through its certificate."""
-    parts = (spec.client_chain_pem, spec.ca_pem, b"1" if spec.skip_verify else b"0", spec.server_name.encode())
-    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    """sha256 over all that makes one identity different from another, in hex.
+
+    Every field of the spec takes part but the key, which counts through its certificate: a fingerprint of a private key
+    would travel through logs and metrics.
+    """
+    public = astuple(replace(spec, client_key_pem=b""))
+    return hashlib.sha256(repr(public).encode()).hexdigest()
 
 
 class ClientContext:
     """TLS sessions under one identity. Immutable; sessions are memory BIOs that the caller pumps."""
 
-    __slots__ = ("_context", "_spec", "digest")
+    __slots__ = ("_anchors", "_chain", "_context", "_policy", "_spec", "digest")
 
     def __init__(self, spec: UpstreamTLSSpec) -> None:
         self._spec = spec
         self.digest = identity_digest(spec)
-        self._context = _context(spec)
+        self._anchors = trust_anchors(spec)
+        self._chain = client_chain(spec)
+        self._policy = Policy(
+            skip_verify=spec.skip_verify,
+            pins=pins(spec),
+            anchor_digests=frozenset(map(fingerprint, self._anchors)) if spec.crl_pem else frozenset(),
+        )
+        self._context = new_context(spec, self._anchors)
+
+    @property
+    def client_chain(self) -> tuple[x509.Certificate, ...]:
+        """The chain that is presented, leaf first; empty: none is."""
+        return self._chain
+
+    def server_name(self, address: str) -> str:
+        """The SNI sent to the upstream at `address`; empty: none, because RFC 6066 section 3 permits no IP literals."""
+        name = (self._spec.server_name or address).rstrip(".")
+        return "" if is_ip_address(name) else name
 
     def open(self, address: str) -> SSL.Connection:
-        """A session with the upstream at `address`, in the client's role, before its handshake."""
-        name = self._spec.server_name or address
+        """A session with the upstream at `address`, in the client's role, before its handshake.
+
+        Raises SpecProblem when there is no such name.
+        """
         session = SSL.Connection(self._context, None)
-        session.set_app_data(_SessionState(name))
-        if not _is_ip_address(name):
-            # RFC 6066 section 3: literal IP addresses are not permitted as server names.
+        expected_name = self._spec.verify_name or self._spec.server_name or address
+        session.set_app_data(SessionState(self._policy, expected_name.rstrip(".")))
+        if name := self.server_name(address):
+            if not name.isascii() or len(name) > MAX_NAME_CHARACTERS:  # pyOpenSSL would quietly send none
+                raise SpecProblem("bad_name", "This is not a name that TLS can send.", "server_name")
             session.set_tlsext_host_name(name.encode("ascii"))
         session.set_connect_state()
         return session
 
     def confirm(self, session: SSL.Connection) -> None:
         """Called once when the handshake has finished, before anything is sent. Raises PeerRefused."""
-        state: _SessionState = session.get_app_data()
-        if not self._spec.skip_verify and not state.is_name_checked:
+        state: SessionState = session.get_app_data()
+        if not state.is_accepted:
             raise PeerRefused("the upstream's certificate was not checked")
 
-    def explain(self, session: SSL.Connection, *, first_bytes: bytes, peer_closed: bool) -> Diagnosis:
-        """Why a session failed. `first_bytes`: the beginning of what the upstream sent; at least one byte of it."""
-        state: _SessionState = session.get_app_data()
-        return diagnose_handshake(
-            HandshakeEvidence(
-                verify_code=state.verify_code,
-                depth=state.depth,
-                name_problem=state.name_problem,
-                names=state.names,
-                expected_name=state.expected_name,
-                alert_read=state.alert_read,
-                alert_written=state.alert_written,
-                looks_like_tls=not first_bytes or first_bytes[0] in _TLS_CONTENT_TYPES,
-                peer_closed=peer_closed,
-            )
+    def explain(
+        self,
+        session: SSL.Connection,
+        *,
+        first_bytes: bytes,
+        peer_closed: bool,
+        is_established: bool = False,
+        has_answered: bool = False,
+    ) -> Diagnosis:
+        """Why a session failed. `first_bytes`: the beginning of what the upstream sent; at least one byte of it.
+
+        `is_established`: the handshake had finished. `has_answered`: the upstream had answered a request before.
+        """
+        seen = self.evidence(session, first_bytes=first_bytes, peer_closed=peer_closed, is_established=is_established)
+        return diagnose(replace(seen, has_answered=has_answered))
+
+    def evidence(
+        self,
+        session: SSL.Connection,
+        *,
+        first_bytes: bytes,
+        peer_closed: bool,
+        is_established: bool,
+        known: Iterable[x509.Certificate] = (),
+    ) -> Evidence:
+        """All that was seen of a session; arguments as of `explain`. `known`: certificates that may be issuers."""
+        state: SessionState = session.get_app_data()
+        presented = presented_chain(session)
+        leaf = _parsed(presented[0]) if presented else None
+        name_problem = state.name_problem
+        if presented and self._spec.skip_verify:
+            name_problem = find_name_problem(presented[0], state.expected_name)  # nobody had to know so far
+        acceptable = acceptable_ca_names(session) if state.certificate_requested else ()
+        return Evidence(
+            stage=Stage.HTTP if is_established else Stage.TLS,
+            now=datetime.datetime.now(datetime.UTC),
+            verify_code=state.verify_code,
+            depth=state.depth,
+            suspect=_suspect(presented[0] if state.is_pin_mismatch and presented else state.suspect),
+            is_system_trust=not self._spec.ca_pem,
+            is_skipped=self._spec.skip_verify,
+            is_missing_intermediate=(
+                leaf is not None
+                and len(presented) == 1
+                and state.verify_code in _ISSUER_UNKNOWN
+                and self._is_missing_intermediate(leaf, known)
+            ),
+            name_problem=name_problem,
+            names=_names(leaf, state.expected_name) if name_problem else (),
+            dns_names=names_of(leaf, x509.DNSName) if leaf is not None and name_problem else (),
+            expected_name=state.expected_name,
+            is_verify_name=bool(self._spec.verify_name),
+            is_pin_mismatch=state.is_pin_mismatch,
+            pins=self._spec.pinned_spki_sha256,
+            alert_read=state.alert_read,
+            alert_written=state.alert_written,
+            looks_like_tls=_looks_like_tls(first_bytes),
+            is_established=is_established,
+            peer_closed=peer_closed,
+            client=self.client_identity(acceptable),
+            client_certificate_requested=state.certificate_requested,
+            client_certificate_sent=state.certificate_sent,
+            acceptable_ca_names=acceptable,
+        )
+
+    def client_identity(self, acceptable: tuple[str, ...] = ()) -> ClientIdentity | None:
+        """Whose certificate is presented to an upstream that accepts these CAs; None: none is."""
+        if not self._chain:
+            return None
+        return ClientIdentity(
+            subject=subject_name(self._chain[0]),
+            issuer=issuer_name(self._chain[0]),
+            not_after=self._chain[0].not_valid_after_utc,
+            is_acceptable=accepted_by(acceptable, self._chain),
+        )
+
+    def _is_missing_intermediate(self, leaf: x509.Certificate, known: Iterable[x509.Certificate]) -> bool:
+        return is_missing_intermediate(
+            leaf,
+            anchors=self._anchors,
+            known=(*self._chain[1:], *known),
+            is_system_trust=not self._spec.ca_pem,
         )
 
 
 def build_context(spec: UpstreamTLSSpec) -> ClientContext:
     """The context of an identity; parses keys and certificates, so it takes milliseconds.
 
-    Raises CredentialProblem when chain, key or CA bundle cannot be used.
+    Raises SpecProblem, a CredentialProblem, when no session can be opened with the spec.
     """
     return ClientContext(spec)
 
 
-def _context(spec: UpstreamTLSSpec) -> SSL.Context:
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.clear_mode(_MODE_PARTIAL_WRITE)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    # Sessions are never resumed, so none is kept; renegotiation would turn a write into a wait (RFC 9325 section 3.5).
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_NO_TICKET)
-    context.set_alpn_protos(ALPN_PROTOCOLS)
-    context.set_info_callback(_note_alert)
-    if spec.client_chain_pem:
-        _use_client_certificate(context, spec)
-    if spec.skip_verify:
-        context.set_verify(SSL.VERIFY_NONE)
-        return context
-    store = context.get_cert_store()
-    assert store is not None  # noqa: S101 (an SSL_CTX always has one)
-    anchors = _trust_anchors(spec)
-    for anchor in anchors:
-        store.add_cert(anchor)
-    # A configured CA is trusted as it stands, also when it is an intermediate or the upstream's own certificate.
-    store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
-    context.set_verify(SSL.VERIFY_PEER, _verify)
-    return context
-
-
-def _use_client_certificate(context: SSL.Context, spec: UpstreamTLSSpec) -> None:
-    chain = parse_chain(spec.client_chain_pem)
-    key = parse_key(spec.client_key_pem)
-    check_pair(chain, key)
-    context.use_certificate(chain[0])
-    for intermediate in chain[1:]:
-        context.add_extra_chain_cert(intermediate)
-    context.use_privatekey(key)
-
-
-def _trust_anchors(spec: UpstreamTLSSpec) -> tuple[X509, ...]:
-    if not spec.ca_pem:
-        return system_trust_anchors()
-    return tuple(X509.from_cryptography(certificate) for certificate in parse_ca_bundle(spec.ca_pem))
-
-
-def _note_alert(session: SSL.Connection, where: int, value: int) -> None:
-    """Info callback: alerts are (level, description); the low byte is the description (RFC 8446 section 6)."""
-    if not where & SSL.SSL_CB_ALERT or value & 0xFF == _CLOSE_NOTIFY:
-        return
-    state: _SessionState = session.get_app_data()
-    if where & SSL.SSL_CB_READ:
-        state.alert_read = value & 0xFF
-    else:
-        state.alert_written = value & 0xFF
-
-
-def _verify(session: SSL.Connection, certificate: X509, code: int, depth: int, ok: int) -> bool:
-    """Verify callback, called from the root down. The first error stands: the later ones follow from it."""
-    state: _SessionState = session.get_app_data()
-    if not ok:
-        state.verify_code = state.verify_code or code
-        state.depth = depth
-        return False
-    if depth:
+def _looks_like_tls(first_bytes: bytes) -> bool:
+    if not first_bytes:
         return True
+    return first_bytes[0] in _TLS_CONTENT_TYPES and (len(first_bytes) < 2 or first_bytes[1] == _TLS_MAJOR_VERSION)
+
+
+def _parsed(certificate: X509) -> x509.Certificate | None:
     try:
-        _verify_name(certificate.to_cryptography(), state.expected_name)
-    except Exception:  # noqa: BLE001 (whatever goes wrong in looking at a hostile certificate is a refusal)
-        state.names = _names(certificate)
-        state.name_problem = _name_problem(state)
-        return False
-    state.is_name_checked = True
-    return True
-
-
-def _verify_name(leaf: x509.Certificate, name: str) -> None:
-    """RFC 9525, by service_identity: raises when the certificate is not for `name`."""
-    if _is_ip_address(name):
-        verify_certificate_ip_address(leaf, name)
-    else:
-        verify_certificate_hostname(leaf, name)
-
-
-def _name_problem(state: _SessionState) -> NameProblem:
-    if not state.names:
-        return NameProblem.NO_SUBJECT_ALT_NAME
-    return NameProblem.IP_MISMATCH if _is_ip_address(state.expected_name) else NameProblem.NAME_MISMATCH
-
-
-def _names(certificate: X509) -> tuple[str, ...]:
-    """The subject alternative names, for a message; a malformed certificate has none."""
-    try:
-        extensions = certificate.to_cryptography().extensions
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except Exception:  # noqa: BLE001 (as in _verify)
-        return ()
-    # A stranger wrote them: nothing in a name may end a log line.
-    return tuple(str(name.value).encode("unicode_escape").decode("ascii") for name in names)[:20]
-
-
-def _is_ip_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
+        return certificate.to_cryptography()
     except ValueError:
-        return False
-    return True
+        return None  # OpenSSL accepts certificates that cryptography cannot read
+
+
+def _suspect(certificate: X509 | None) -> Suspect | None:
+    if certificate is None:
+        return None
+    facts = describe_presented(certificate)
+    parsed = _parsed(certificate)
+    return Suspect(
+        subject=facts.subject,
+        issuer=facts.issuer,
+        issuer_key_id="" if parsed is None else authority_key_id(parsed),
+        not_before=facts.not_before,
+        not_after=facts.not_after,
+        fingerprint_sha256=facts.fingerprint_sha256,
+        spki_sha256="" if parsed is None else spki_sha256(parsed),
+    )
+
+
+def _names(leaf: x509.Certificate | None, expected_name: str) -> tuple[str, ...]:
+    """The names of the certificate that are of the expected one's kind."""
+    if leaf is None:
+        return ()
+    if is_uri(expected_name):
+        return names_of(leaf, x509.UniformResourceIdentifier)
+    return names_of(leaf, x509.IPAddress if is_ip_address(expected_name) else x509.DNSName)

@@ -20,13 +20,15 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from cryptography.hazmat.primitives.serialization.pkcs7 import load_pem_pkcs7_certificates
 
 from upstream_tls.tls.derivation import check_derivation_cost
-from upstream_tls.tls.pem import CredentialProblem, PEMBlock, split_pem
+from upstream_tls.tls.pem import MAX_BLOCKS, CredentialProblem, PEMBlock, split_pem
 
 __all__ = [
     "CredentialProblem",
     "PrivateKey",
+    "certificate_spki_sha256",
     "chain_to_pem",
     "check_pair",
     "check_pair_by_fingerprint",
@@ -46,6 +48,11 @@ KEY_MISMATCH_MESSAGE = "tls: private key does not match public key"
 # OpenSSL signs with at most 16384 bits (OPENSSL_RSA_MAX_MODULUS_BITS); such a key has 9.3 KB of DER, 12.6 KB of PEM.
 MAX_KEY_PEM_BYTES = 16 * 1024
 
+# A TLS stack takes at most 100 KiB of certificates from its peer (OpenSSL's SSL_MAX_CERT_LIST_DEFAULT), chain included.
+MAX_CERTIFICATE_PEM_BYTES = 64 * 1024
+# Public CAs issue at most 100 to 250 names.
+MAX_SUBJECT_ALT_NAMES = 1000
+
 # OpenSSL's default security level (SSL_CTX_set_security_level(3)) refuses smaller ones when a session is set up.
 MIN_RSA_BITS = 2048
 
@@ -59,7 +66,7 @@ _MALFORMED = (
 )
 
 # The curves that TLS 1.2 and 1.3 can sign with (RFC 8446 section 4.2.3).
-_TLS_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+TLS_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 
 def parse_chain(pem: bytes) -> tuple[x509.Certificate, ...]:
@@ -107,12 +114,16 @@ def check_pair(chain: tuple[x509.Certificate, ...], key: PrivateKey) -> None:
 
 def check_pair_by_fingerprint(chain: tuple[x509.Certificate, ...], spki_sha256: str) -> None:
     """As `check_pair`, for a key of which only the `key_spki_sha256` is at hand."""
+    if certificate_spki_sha256(chain[0]) != spki_sha256:
+        raise CredentialProblem("key_mismatch", KEY_MISMATCH_MESSAGE)
+
+
+def certificate_spki_sha256(certificate: x509.Certificate) -> str:
+    """As `key_spki_sha256`, of the key that a certificate is for. Raises CredentialProblem for an unknown key type."""
     try:
-        leaf_key = chain[0].public_key()
+        return _spki_sha256(certificate.public_key())
     except (ValueError, UnsupportedAlgorithm) as error:
         raise CredentialProblem("bad_pem", "The certificate's public key is of an unsupported type.") from error
-    if _spki_sha256(leaf_key) != spki_sha256:
-        raise CredentialProblem("key_mismatch", KEY_MISMATCH_MESSAGE)
 
 
 def key_spki_sha256(key: PrivateKey) -> str:
@@ -134,21 +145,54 @@ def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
     # Certificates are stored and shown in clear, so a key that came along must never be taken with them.
     if any(block.is_private_key for block in blocks):
         raise CredentialProblem("pem_swapped", "This holds a private key: only certificates belong here.")
-    if strangers := sorted({block.label for block in blocks if not block.is_certificate}):
+    if strangers := sorted({block.label for block in blocks if not (block.is_certificate or block.is_pkcs7)}):
         raise CredentialProblem("bad_pem", f"This holds a {strangers[0]}: only certificates belong here.")
     if not blocks:
         raise CredentialProblem("bad_pem", "This is not PEM: the line -----BEGIN CERTIFICATE----- is missing.")
-    return tuple(_certificate(block, number) for number, block in enumerate(blocks, start=1))
+    certificates = [
+        certificate
+        for number, block in enumerate(blocks, start=1)
+        for certificate in (_pkcs7(block) if block.is_pkcs7 else [_certificate(block, number)])
+    ]
+    if len(certificates) > MAX_BLOCKS:
+        raise CredentialProblem("bad_pem", f"This holds more than {MAX_BLOCKS} certificates.")
+    return tuple(certificates)
 
 
 def _certificate(block: PEMBlock, number: int) -> x509.Certificate:
+    if len(block.text) > MAX_CERTIFICATE_PEM_BYTES:
+        raise CredentialProblem(
+            "bad_pem", f"Certificate {number} is larger than {MAX_CERTIFICATE_PEM_BYTES // 1024} KiB."
+        )
     try:
         certificate = x509.load_pem_x509_certificate(block.text)
         # Loading parses the outside only; what OpenSSL will need later must be readable now.
-        _ = (certificate.subject, certificate.issuer, certificate.extensions)
+        _ = (certificate.subject, certificate.issuer)
+        name_count = _subject_alt_name_count(certificate.extensions)
     except _MALFORMED as error:
         raise CredentialProblem("bad_pem", f"Certificate {number} is damaged or incomplete.") from error
+    if name_count > MAX_SUBJECT_ALT_NAMES:
+        raise CredentialProblem(
+            "bad_pem", f"Certificate {number} has {name_count} names; at most {MAX_SUBJECT_ALT_NAMES} are accepted."
+        )
     return certificate
+
+
+def _subject_alt_name_count(extensions: x509.Extensions) -> int:
+    try:
+        return len(list(extensions.get_extension_for_class(x509.SubjectAlternativeName).value))
+    except x509.ExtensionNotFound:
+        return 0
+
+
+def _pkcs7(block: PEMBlock) -> list[x509.Certificate]:
+    """The certificates of a PKCS#7 bundle (.p7b), which Windows CAs hand out; each is checked like any other."""
+    try:
+        found = load_pem_pkcs7_certificates(block.text)
+    except _MALFORMED as error:
+        raise CredentialProblem("bad_pem", "The PKCS#7 bundle is damaged or holds no certificates.") from error
+    blocks = [PEMBlock("CERTIFICATE", certificate.public_bytes(Encoding.PEM)) for certificate in found[:MAX_BLOCKS]]
+    return [_certificate(inner, number) for number, inner in enumerate(blocks, start=1)]
 
 
 def _key_block(pem: bytes) -> PEMBlock:
@@ -178,7 +222,7 @@ def _usable(key: object) -> PrivateKey:
                 raise CredentialProblem("weak_key", f"TLS needs an RSA key of at least {MIN_RSA_BITS} bits.")
             _check_rsa(key)
             return key
-        case ec.EllipticCurvePrivateKey() if isinstance(key.curve, _TLS_CURVES):
+        case ec.EllipticCurvePrivateKey() if isinstance(key.curve, TLS_CURVES):
             return key
         case ed25519.Ed25519PrivateKey() | ed448.Ed448PrivateKey():
             return key

@@ -3,11 +3,10 @@
 The file itself says how often to iterate (RFC 8018), so a crafted key could hold a process for hours.
 """
 
-import base64
-import binascii
 from collections.abc import Iterator
 from math import prod
 
+from upstream_tls.tls.der import INTEGER, SEQUENCE, read_element, unarmoured
 from upstream_tls.tls.pem import CredentialProblem, PEMBlock
 
 # OpenSSL writes 2048 iterations, OWASP asks for 600 000 and more of SHA-1.
@@ -15,8 +14,6 @@ MAX_ITERATIONS = 2_000_000
 # N * r * p of scrypt (RFC 7914). OpenSSL writes 2^14 * 8 * 1, which takes 16 MiB; this bound takes 128 MiB.
 MAX_SCRYPT_COST = 2**20
 
-_INTEGER = 0x02
-_SEQUENCE = 0x30
 _CONSTRUCTED = 0x20
 _SCRYPT_OID = bytes.fromhex("06092b06010401da47040b")
 
@@ -31,7 +28,7 @@ def check_derivation_cost(block: PEMBlock) -> None:
     try:
         algorithm = _key_algorithm(block)
         integers = list(_integers(algorithm))
-    except (binascii.Error, IndexError, ValueError) as error:
+    except (IndexError, ValueError) as error:
         raise CredentialProblem("bad_pem", "The private key is damaged or incomplete.") from error
     # The key derivation stands first in the algorithm: its iterations, or scrypt's N, r and p.
     is_costly = bool(integers) and integers[0] > MAX_ITERATIONS
@@ -43,11 +40,10 @@ def check_derivation_cost(block: PEMBlock) -> None:
 
 def _key_algorithm(block: PEMBlock) -> bytes:
     """`encryptionAlgorithm` of EncryptedPrivateKeyInfo (RFC 5958 section 3), DER."""
-    body = b"".join(line for line in block.text.splitlines() if not line.startswith(b"-----"))
-    der = base64.b64decode(body, validate=True)
-    outer, start, _ = _element(der, 0)
-    inner, value, end = _element(der, start)
-    if outer != _SEQUENCE or inner != _SEQUENCE:
+    der = unarmoured(block.text)
+    outer, start, _ = read_element(der, 0)
+    inner, value, end = read_element(der, start)
+    if outer != SEQUENCE or inner != SEQUENCE:
         raise ValueError("not an EncryptedPrivateKeyInfo")
     return der[value:end]
 
@@ -56,21 +52,7 @@ def _integers(der: bytes) -> Iterator[int]:
     """All INTEGERs in `der`, in order, at any depth. A constructed element is entered, not stepped over."""
     at = 0
     while at < len(der):
-        tag, start, end = _element(der, at)
-        if tag == _INTEGER:
+        tag, start, end = read_element(der, at)
+        if tag == INTEGER:
             yield int.from_bytes(der[start:end], "big")
         at = start if tag & _CONSTRUCTED else end
-
-
-def _element(der: bytes, at: int) -> tuple[int, int, int]:
-    """Tag, start and end of the value at `at`. Raises ValueError for what DER does not allow."""
-    tag, length, start = der[at], der[at + 1], at + 2
-    if length >= 0x80:
-        octets = length & 0x7F
-        if not 1 <= octets <= 4:
-            raise ValueError("length is indefinite or absurd")
-        start += octets
-        length = int.from_bytes(der[at + 2 : start], "big")
-    if start + length > len(der):
-        raise ValueError("an element ends behind the end")
-    return tag, start, start + length

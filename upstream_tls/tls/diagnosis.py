@@ -1,104 +1,82 @@
-"""From the evidence of a failed handshake to a stable code and a message.
+"""From the evidence of a failed attempt to a stable code, a message, a cause and a fix.
 
-Laws of this module: numbers decide (verify code, alert and its direction), never OpenSSL's texts: two OpenSSLs with
-different wording live in one process. Codes and messages are those of `docs/diagnosis.md`; messages are Go's wording,
-which people search for. Pure: no I/O, no clock.
+Laws of this module: numbers decide (verify code, alert and its direction, errno, stage), never OpenSSL's texts: two
+OpenSSLs with different wording live in one process. Codes and messages are those of `docs/diagnosis.md`; messages are
+Go's wording, which people search for. Pure: no I/O, no clock.
 """
 
+import dataclasses
+import errno
+import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Any, Literal
 
+from upstream_tls.tls.alerts import CERTIFICATE_REQUIRED, HANDSHAKE_FAILURE, PROTOCOL_VERSION, alert_text
+from upstream_tls.tls.evidence import Evidence, HTTPRefusal, NameProblem, Stage, as_numbers
+from upstream_tls.tls.names import is_ip_address
+from upstream_tls.tls.remedies import CONFIGURATION_FIXES, REMEDIES
+from upstream_tls.tls.wording import UNKNOWN_SUSPECT, moment, words_of
 
-class NameProblem(StrEnum):
-    """How the upstream's certificate fails to be for the name that was asked for."""
-
-    NAME_MISMATCH = "name_mismatch"
-    IP_MISMATCH = "ip_mismatch"
-    NO_SUBJECT_ALT_NAME = "no_subject_alt_name"
+Confidence = Literal["certain", "likely"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandshakeEvidence:
-    """What was seen of a TLS session that failed.
-
-    `verify_code` is OpenSSL's first X509_V_ERR number (0: none) at `depth` of the chain. `alert_read` was sent by the
-    upstream, `alert_written` by us (None: no alert). `looks_like_tls`: the upstream's first byte was a TLS record's.
-    `names` are the subject alternative names that the upstream's certificate has, when its name was the problem.
-    """
-
-    verify_code: int = 0
-    depth: int = 0
-    name_problem: NameProblem | None = None
-    names: tuple[str, ...] = ()
-    expected_name: str = ""
-    alert_read: int | None = None
-    alert_written: int | None = None
-    looks_like_tls: bool = True
-    peer_closed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """`code` is stable, `message` is for operators; the end client sees neither."""
+    """`code` is stable, the rest is for operators; the end client sees nothing of it.
+
+    `field` is the API's name of what to change, empty when it is not part of `upstream_tls`. `evidence` are numbers,
+    stage and direction (`upstream_tls.tls.evidence.as_numbers`).
+    """
 
     code: str
     message: str
+    cause: str = ""
+    fix: str = ""
+    field: str = ""
+    confidence: Confidence = "certain"
+    evidence: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    code: str
+    message: str
+    confidence: Confidence = "certain"
 
 
 _UNKNOWN_AUTHORITY = "x509: certificate signed by unknown authority"
-_VALIDITY = "x509: certificate has expired or is not yet valid"
 
 # X509_V_ERR_* (openssl/x509_vfy.h) of the upstream's certificate.
 VERIFY_CODES = {
-    3: Diagnosis("crl_unavailable", "x509: no certificate revocation list for CA"),
-    9: Diagnosis("not_yet_valid", _VALIDITY),
-    10: Diagnosis("expired", _VALIDITY),
-    12: Diagnosis("crl_expired", "x509: certificate revocation list has expired"),
-    18: Diagnosis("self_signed", _UNKNOWN_AUTHORITY),
-    19: Diagnosis("unknown_authority", _UNKNOWN_AUTHORITY),
-    20: Diagnosis("unknown_authority", _UNKNOWN_AUTHORITY),
-    21: Diagnosis("unknown_authority", _UNKNOWN_AUTHORITY),
-    23: Diagnosis("revoked", "x509: certificate revoked"),
-    26: Diagnosis("wrong_purpose", "x509: certificate specifies an incompatible key usage"),
-    66: Diagnosis("weak_key", "x509: certificate key too weak"),
-    67: Diagnosis("weak_key", "x509: certificate key too weak"),
-    68: Diagnosis("weak_signature", "x509: certificate signature algorithm too weak"),
+    3: ("crl_unavailable", "x509: no certificate revocation list for CA"),
+    12: ("crl_expired", "x509: certificate revocation list has expired"),
+    18: ("self_signed", _UNKNOWN_AUTHORITY),
+    19: ("unknown_authority", _UNKNOWN_AUTHORITY),
+    20: ("unknown_authority", _UNKNOWN_AUTHORITY),
+    21: ("unknown_authority", _UNKNOWN_AUTHORITY),
+    23: ("revoked", "x509: certificate revoked"),
+    26: ("wrong_purpose", "x509: certificate specifies an incompatible key usage"),
+    33: ("crl_unavailable", "x509: no certificate revocation list for CA"),
+    66: ("weak_key", "x509: certificate key too weak"),
+    67: ("weak_key", "x509: certificate key too weak"),
+    68: ("weak_signature", "x509: certificate signature algorithm too weak"),
 }
+_NOT_YET_VALID = 9
+_EXPIRED = 10
 
-# Alert descriptions in Go's words (RFC 8446 section 6, RFC 5246 section 7.2).
-ALERT_TEXTS = {
-    0: "close notify",
-    10: "unexpected message",
-    20: "bad record MAC",
-    21: "decryption failed",
-    22: "record overflow",
-    30: "decompression failure",
-    40: "handshake failure",
-    42: "bad certificate",
-    43: "unsupported certificate",
-    44: "revoked certificate",
-    45: "expired certificate",
-    46: "unknown certificate",
-    47: "illegal parameter",
-    48: "unknown certificate authority",
-    49: "access denied",
-    50: "error decoding message",
-    51: "error decrypting message",
-    60: "export restriction",
-    70: "protocol version not supported",
-    71: "insufficient security level",
-    80: "internal error",
-    86: "inappropriate fallback",
-    90: "user canceled",
-    100: "no renegotiation",
-    109: "missing extension",
-    110: "unsupported extension",
-    112: "unrecognized name",
-    113: "bad certificate status response",
-    115: "unknown PSK identity",
-    116: "certificate required",
-    120: "no application protocol",
-    121: "encrypted client hello required",
+# Those of the other verify errors that occur, in OpenSSL's words without its spelling of the day.
+VERIFY_TEXTS = {
+    7: "certificate signature failure",
+    22: "certificate chain too long",
+    24: "invalid CA certificate",
+    25: "path length constraint exceeded",
+    32: "key usage does not include certificate signing",
+    34: "unhandled critical extension",
+    41: "invalid or inconsistent certificate extension",
+    47: "permitted subtree violation",
+    48: "excluded subtree violation",
+    79: "invalid CA certificate",
 }
 
 # What an alert that the upstream sent says about us.
@@ -119,40 +97,180 @@ ALERT_CODES = {
     120: "alpn_mismatch",
 }
 
+_ERRNO_CODES = {
+    errno.ECONNREFUSED: ("connection_refused", "dial tcp {address}: connect: connection refused"),
+    errno.ECONNRESET: ("connection_reset", "read tcp {address}: connection reset by peer"),
+    errno.EPIPE: ("connection_reset", "write tcp {address}: broken pipe"),
+    errno.ENETUNREACH: ("unreachable", "dial tcp {address}: connect: no route to host"),
+    errno.EHOSTUNREACH: ("unreachable", "dial tcp {address}: connect: no route to host"),
+}
 
-def diagnose_handshake(evidence: HandshakeEvidence) -> Diagnosis:
-    """The cause of a failed TLS session. What we refused comes first: the upstream's alerts only follow from it."""
+
+def diagnose(evidence: Evidence) -> Diagnosis:
+    """Why an attempt failed. What we refused comes first: the upstream's alerts only follow from it."""
+    verdict = (
+        _judge_by_us(evidence)
+        or _judge_alpn(evidence)
+        or _judge_by_upstream(evidence)
+        or _judge_transport(evidence)
+        or _judge_local_alert(evidence)
+    )
+    return _explain(verdict, evidence)
+
+
+def diagnose_certificate(evidence: Evidence) -> Diagnosis | None:
+    """What is wrong with the upstream's certificate alone, also when nobody insists on it; None: nothing."""
+    verdict = _judge_certificate(evidence)
+    return _explain(verdict, evidence) if verdict else None
+
+
+def diagnose_own_expiry(evidence: Evidence) -> Diagnosis:
+    """Our own certificate is over, which is known before anything is sent."""
+    return _explain(_Verdict("client_certificate_not_after", "x509: certificate has expired"), evidence)
+
+
+def diagnose_configuration(code: str, message: str, field_name: str) -> Diagnosis:
+    """A problem that was found before anything was sent."""
+    return Diagnosis(
+        code=code,
+        message=message,
+        cause=message,
+        fix=CONFIGURATION_FIXES.get(code, "Correct this field."),
+        field=field_name,
+        evidence=as_numbers(Evidence(stage=Stage.CONFIGURATION)),
+    )
+
+
+def _judge_by_us(evidence: Evidence) -> _Verdict | None:
+    """Why we refused the upstream's certificate. With verification off only a pin can be the reason."""
+    if not evidence.is_skipped and (verdict := _judge_certificate(evidence)):
+        return verdict
+    if evidence.is_pin_mismatch:
+        return _Verdict("pin_mismatch", "pinned public key does not match")
+    return None
+
+
+def _judge_certificate(evidence: Evidence) -> _Verdict | None:
     if evidence.verify_code:
-        return VERIFY_CODES.get(evidence.verify_code) or Diagnosis(
-            "chain_invalid", f"x509: certificate chain is invalid (verify error {evidence.verify_code})"
-        )
+        return _judge_chain(evidence)
     if evidence.name_problem:
-        return _diagnose_name(evidence.name_problem, evidence)
+        return _Verdict(evidence.name_problem.value, _name_message(evidence))
+    return None
+
+
+def _judge_chain(evidence: Evidence) -> _Verdict:
+    code = evidence.verify_code
+    if evidence.is_missing_intermediate:
+        return _Verdict("missing_intermediate", _UNKNOWN_AUTHORITY, "likely")
+    if code in (_NOT_YET_VALID, _EXPIRED):
+        return _judge_validity(evidence)
+    if code in VERIFY_CODES:
+        return _Verdict(*VERIFY_CODES[code])
+    return _Verdict("chain_invalid", f"x509: {VERIFY_TEXTS.get(code, 'verification failed')} (verify error {code})")
+
+
+def _judge_validity(evidence: Evidence) -> _Verdict:
+    is_over = evidence.verify_code == _EXPIRED
+    suspect = evidence.suspect or UNKNOWN_SUSPECT
+    bound = suspect.not_after if is_over else suspect.not_before
+    message = (
+        f"x509: certificate has expired or is not yet valid: current time {moment(evidence.now)}"
+        f" is {'after' if is_over else 'before'} {moment(bound)}"
+    )
+    return _Verdict("expired" if is_over else "not_yet_valid", message)
+
+
+def _name_message(evidence: Evidence) -> str:
+    expected = evidence.expected_name
+    if evidence.name_problem is NameProblem.NO_SUBJECT_ALT_NAME:
+        return "x509: certificate relies on legacy Common Name field, use SANs instead"
+    if not evidence.names and is_ip_address(expected):
+        return f"x509: cannot validate certificate for {expected} because it doesn't contain any IP SANs"
+    if not evidence.names:
+        return f"x509: certificate is not valid for any names, but wanted to match {expected}"
+    return f"x509: certificate is valid for {', '.join(evidence.names)}, not {expected}"
+
+
+def _judge_alpn(evidence: Evidence) -> _Verdict | None:
+    if evidence.alpn:
+        return _Verdict("alpn_mismatch", f"tls: upstream selected the protocol {evidence.alpn}")
+    return None
+
+
+def _judge_by_upstream(evidence: Evidence) -> _Verdict | None:
+    """Our certificate, and what else the upstream complained of."""
+    alert = evidence.alert_read
     if not evidence.looks_like_tls:
-        return Diagnosis("not_tls", "tls: first record does not look like a TLS handshake")
-    return _diagnose_remote(evidence)
+        return _Verdict("not_tls", "tls: first record does not look like a TLS handshake")
+    if alert == HANDSHAKE_FAILURE and evidence.client_certificate_requested and not evidence.client_certificate_sent:
+        return _required()
+    if alert is not None:
+        return _Verdict(ALERT_CODES.get(alert, "tls_alert"), f"remote error: tls: {alert_text(alert)}")
+    return _judge_answer(evidence)
 
 
-def _diagnose_remote(evidence: HandshakeEvidence) -> Diagnosis:
-    if evidence.alert_read is not None:
-        text = ALERT_TEXTS.get(evidence.alert_read, f"alert({evidence.alert_read})")
-        return Diagnosis(ALERT_CODES.get(evidence.alert_read, "tls_alert"), f"remote error: tls: {text}")
-    if evidence.peer_closed:
-        return Diagnosis("connection_closed", "EOF")
-    if evidence.alert_written == 70:
-        return Diagnosis("protocol_version", "tls: server selected unsupported protocol version")
-    return Diagnosis("handshake_failure", "tls: handshake failure")
+def _judge_answer(evidence: Evidence) -> _Verdict | None:
+    """A refusal in HTTP, after a handshake that looked fine."""
+    if evidence.http_refusal is HTTPRefusal.NONE_SENT:
+        return _required()
+    if evidence.http_refusal is HTTPRefusal.NOT_ACCEPTED:
+        return _Verdict("client_certificate_rejected", "remote error: tls: unknown certificate")
+    if evidence.http_status == 421:
+        return _Verdict("unrecognized_name", "remote error: tls: unrecognized name")
+    return None
 
 
-def _diagnose_name(problem: NameProblem, evidence: HandshakeEvidence) -> Diagnosis:
-    match problem:
-        case NameProblem.NO_SUBJECT_ALT_NAME:
-            message = "x509: certificate relies on legacy Common Name field, use SANs instead"
-        case NameProblem.IP_MISMATCH:
-            message = (
-                f"x509: cannot validate certificate for {evidence.expected_name} because it doesn't contain any IP SANs"
-            )
-        case NameProblem.NAME_MISMATCH:
-            names = ", ".join(evidence.names) or "no name"
-            message = f"x509: certificate is valid for {names}, not {evidence.expected_name}"
-    return Diagnosis(problem.value, message)
+def _required() -> _Verdict:
+    return _Verdict("client_certificate_required", f"remote error: tls: {alert_text(CERTIFICATE_REQUIRED)}")
+
+
+def _judge_transport(evidence: Evidence) -> _Verdict | None:
+    if evidence.timed_out or evidence.errno == errno.ETIMEDOUT:
+        return _Verdict("timeout", "i/o timeout")
+    if evidence.lookup_error is not None:
+        reason = "server misbehaving" if evidence.lookup_error == socket.EAI_AGAIN else "no such host"
+        return _Verdict("dns_failure", f"lookup {evidence.address}: {reason}")
+    if evidence.peer_closed or evidence.errno in (errno.ECONNRESET, errno.EPIPE):
+        return _judge_silent_end(evidence)
+    if evidence.errno is not None:
+        code, message = _ERRNO_CODES.get(evidence.errno, ("connect_failed", "dial tcp {address}: connect failed"))
+        return _Verdict(code, message.format(address=evidence.address))
+    return None
+
+
+def _judge_silent_end(evidence: Evidence) -> _Verdict:
+    """The upstream ended the connection and gave no reason. Right after our Certificate message that is one."""
+    code, message = "connection_closed", "EOF"
+    if not evidence.peer_closed:
+        code, message = _ERRNO_CODES[evidence.errno or errno.ECONNRESET]
+        message = message.format(address=evidence.address)
+    if evidence.has_answered:
+        return _Verdict(code, message)
+    if evidence.client_certificate_sent:
+        confidence: Confidence = "certain" if evidence.refused_without_certificate else "likely"
+        return _Verdict("client_certificate_rejected", message, confidence)
+    if evidence.client_certificate_requested:
+        return _Verdict("client_certificate_required", message, "likely")
+    return _Verdict(code, message)
+
+
+def _judge_local_alert(evidence: Evidence) -> _Verdict:
+    """OpenSSL ended the handshake over something that is no certificate."""
+    if evidence.alert_written == PROTOCOL_VERSION:
+        return _Verdict("protocol_version", "tls: server selected unsupported protocol version")
+    alert = HANDSHAKE_FAILURE if evidence.alert_written is None else evidence.alert_written
+    return _Verdict("handshake_failure", f"local error: tls: {alert_text(alert)}")
+
+
+def _explain(verdict: _Verdict, evidence: Evidence) -> Diagnosis:
+    remedy = REMEDIES[verdict.code]
+    words = words_of(evidence)
+    return Diagnosis(
+        code=verdict.code,
+        message=verdict.message,
+        cause=remedy.cause.format_map(words),
+        fix=remedy.fix.format_map(words),
+        field=remedy.field.format_map(words),
+        confidence=verdict.confidence,
+        evidence=as_numbers(evidence),
+    )

@@ -40,6 +40,14 @@ class PEMBlock:
     def is_certificate(self) -> bool:
         return self.label in ("CERTIFICATE", "X509 CERTIFICATE")
 
+    @property
+    def is_pkcs7(self) -> bool:
+        return self.label == "PKCS7"
+
+    @property
+    def is_crl(self) -> bool:
+        return self.label == "X509 CRL"
+
 
 def split_pem(pem: bytes) -> tuple[PEMBlock, ...]:
     """The blocks of `pem`, in order; none is no error. Raises CredentialProblem `bad_pem`."""

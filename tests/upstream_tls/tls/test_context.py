@@ -1,356 +1,244 @@
-"""The one builder of upstream TLS sessions: whom it trusts, what it presents, what it says when it refuses.
+"""The one builder: what a spec means for a session."""
 
-The name checks are a security promise (docs/adr/0003): a certificate of the trusted CA is not enough.
-"""
-
+import dataclasses
 import datetime
-import gc
 
 import pytest
-from cryptography.x509.oid import ExtendedKeyUsageOID
-from OpenSSL import SSL
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.support.certificates import CLIENT, Authority, Leaf, expired, not_yet_valid
-from tests.support.tls_server import accepting, drain, server_context, shake_hands
-from upstream_tls.tls.context import ClientContext, PeerRefused, build_context, identity_digest
-from upstream_tls.tls.credentials import CredentialProblem
-from upstream_tls.tls.diagnosis import Diagnosis
+from tests.upstream_tls.tls.pump import ADDRESS, shake_hands
+from upstream_tls.tls.context import PeerRefused, build_context, identity_digest
+from upstream_tls.tls.material import SpecProblem
+from upstream_tls.tls.peer import spki_sha256
 from upstream_tls.tls.spec import UpstreamTLSSpec
+from upstream_tls.zoo.member import settings
+from upstream_tls.zoo.pki import PKI, SERVER, SERVER_NAME, Identity, Wrong, pem
+from upstream_tls.zoo.servers import TLSUpstream
 
-CA = Authority("Upstream CA")
-CLIENT_CA = Authority("Client CA")
-NAME = "orders.internal"
+NOW = datetime.datetime.now(datetime.UTC)
 
 
-def context(ca_pem: str = CA.pem, *, client: Leaf | None = None, skip_verify: bool = False) -> ClientContext:
-    return build_context(
-        UpstreamTLSSpec(
-            client_chain_pem=client.chain_pem.encode() if client else b"",
-            client_key_pem=client.key_pem.encode() if client else b"",
-            ca_pem=ca_pem.encode(),
-            skip_verify=skip_verify,
+@pytest.fixture(scope="module")
+def pki() -> PKI:
+    return PKI(b"tests of the builder", NOW)
+
+
+OTHER_VALUES = {
+    "client_chain_pem": b"x",
+    "ca_pem": b"x",
+    "skip_verify": True,
+    "server_name": "x",
+    "verify_name": "x",
+    "min_version": "TLSv1.3",
+    "max_version": "TLSv1.2",
+    "ciphers": "x",
+    "alpn": ("x",),
+    "crl_pem": b"x",
+    "pinned_spki_sha256": ("x",),
+    "verify_depth": 1,
+}
+
+
+def test_every_field_makes_another_identity() -> None:
+    """Each field of the spec but the key, which counts through its certificate, changes the digest."""
+    names = {field.name for field in dataclasses.fields(UpstreamTLSSpec)}
+    assert names - {"client_key_pem"} == set(OTHER_VALUES)
+    digests = [identity_digest(dataclasses.replace(UpstreamTLSSpec(), **{k: v})) for k, v in OTHER_VALUES.items()]
+    assert len({identity_digest(UpstreamTLSSpec()), *digests}) == len(OTHER_VALUES) + 1
+    assert identity_digest(UpstreamTLSSpec(client_key_pem=b"x")) == identity_digest(UpstreamTLSSpec())
+
+
+def test_values_do_not_run_into_each_other() -> None:
+    """Where one value ends and the next begins is part of the digest."""
+    one = UpstreamTLSSpec(server_name="ab", verify_name="c")
+    other = UpstreamTLSSpec(server_name="a", verify_name="bc")
+    assert identity_digest(one) != identity_digest(other)
+
+
+def test_address_that_tls_cannot_send_is_a_problem(pki: PKI) -> None:
+    """A name with letters outside ASCII or without an end."""
+    context = build_context(settings(pki, server_name=""))
+    for address in ("bücher.test", "x" * 300):
+        with pytest.raises(SpecProblem):
+            context.open(address)
+
+
+@pytest.mark.parametrize(
+    ("server_name", "address", "sni"),
+    [
+        ("", "a.test", b"a.test"),
+        ("", "a.test.", b"a.test"),
+        ("b.test", "a.test", b"b.test"),
+        ("b.test", "10.0.0.7", b"b.test"),
+        ("", "10.0.0.7", None),
+        ("", "::1", None),
+        ("10.0.0.7", "a.test", None),
+    ],
+)
+def test_server_name_is_sent_unless_it_is_an_ip_address(
+    pki: PKI, server_name: str, address: str, sni: bytes | None
+) -> None:
+    """The override, else the address; RFC 6066 permits no IP literals and no trailing dot."""
+    context = build_context(settings(pki, server_name=server_name, skip_verify=True))
+    outcome = shake_hands(context, TLSUpstream(identity=pki.server()), address)
+    assert outcome.error is None
+    assert outcome.server.get_servername() == sni
+
+
+def test_verify_name_is_checked_in_place_of_the_server_name(pki: PKI) -> None:
+    """SNI and the name in the certificate may differ."""
+    context = build_context(settings(pki, server_name="front.test", verify_name=SERVER_NAME))
+    outcome = shake_hands(context, TLSUpstream(identity=pki.server()))
+    assert outcome.error is None
+    assert outcome.server.get_servername() == b"front.test"
+
+
+@pytest.mark.parametrize("names", [(), ("*",), ("a.*.internal",), ("*.internal",), ("zoo.*",), ("zoo.interna",)])
+def test_certificate_of_the_trusted_ca_without_a_usable_name_is_refused(pki: PKI, names: tuple[str, ...]) -> None:
+    """The cases that Twisted's own options accept."""
+    identity = pki.server(wrong=Wrong(names=names))
+    outcome = shake_hands(build_context(settings(pki)), TLSUpstream(identity=identity))
+    assert outcome.error is not None
+    assert outcome.error.code in ("name_mismatch", "no_subject_alt_name")
+
+
+def test_ip_address_as_dns_name_is_refused(pki: PKI) -> None:
+    """`8.8.8.8` as a DNS name is neither that address nor a name."""
+    identity = _with_alternative_names(pki, [x509.DNSName("8.8.8.8")])
+    for address in ("8.8.8.8", SERVER_NAME):
+        outcome = shake_hands(build_context(settings(pki, server_name="")), TLSUpstream(identity=identity), address)
+        assert outcome.error is not None
+
+
+def test_odd_uri_beside_the_right_name_does_no_harm(pki: PKI) -> None:
+    """OPC UA servers have `urn:` URIs in their certificates, which service_identity cannot read."""
+    names = [x509.UniformResourceIdentifier("urn:host:app:7"), x509.DNSName(SERVER_NAME)]
+    outcome = shake_hands(build_context(settings(pki)), TLSUpstream(identity=_with_alternative_names(pki, names)))
+    assert outcome.error is None
+
+
+def test_two_cas_in_the_bundle_verify_upstreams_of_both(pki: PKI) -> None:
+    """The bundle may hold several."""
+    both = pem(pki.root.certificate) + pem(pki.stranger.certificate)
+    context = build_context(settings(pki, ca_pem=both))
+    for issuer in (pki.root, pki.stranger):
+        assert shake_hands(context, TLSUpstream(identity=pki.server(issuer=issuer))).error is None
+
+
+def test_intermediate_or_leaf_can_be_trusted_as_it_stands(pki: PKI) -> None:
+    """What is configured is an anchor, whatever is above it."""
+    leaf = pki.server(issuer=pki.intermediate)
+    for anchor in (pki.intermediate.certificate, leaf.certificate):
+        context = build_context(settings(pki, ca_pem=pem(anchor)))
+        assert shake_hands(context, TLSUpstream(identity=leaf.alone)).error is None
+
+
+def test_client_chain_goes_out_with_its_intermediates(pki: PKI) -> None:
+    """Leaf first, then what is above it."""
+    client = pki.client(issuer=pki.authority("Client intermediate", issuer=pki.clients_root))
+    upstream = TLSUpstream(identity=pki.server(), clients=(pki.clients_root,))
+    outcome = shake_hands(build_context(settings(pki, client=client)), upstream)
+    assert outcome.server.get_peer_certificate(as_cryptography=True) == client.certificate
+    assert outcome.server.get_peer_cert_chain(as_cryptography=True) == list(client.above)  # a server's lacks the leaf
+
+
+def test_cipher_list_is_used(pki: PKI) -> None:
+    """For TLS 1.2."""
+    name = "ECDHE-ECDSA-CHACHA20-POLY1305"
+    context = build_context(settings(pki, max_version="TLSv1.2", ciphers=name))
+    outcome = shake_hands(context, TLSUpstream(identity=pki.server()))
+    assert outcome.client.get_cipher_name() == name
+
+
+def test_alpn_is_offered_in_order_and_may_be_empty(pki: PKI) -> None:
+    """The upstream chooses among what is configured."""
+    for offered, chosen in ((("http/1.1",), b"http/1.1"), (("x", "y"), b"y"), ((), b"")):
+        context = build_context(settings(pki, alpn=offered))
+        outcome = shake_hands(context, TLSUpstream(identity=pki.server(), alpn=chosen or None))
+        assert outcome.client.get_alpn_proto_negotiated() == chosen
+
+
+def test_pin_of_any_certificate_of_the_verified_chain_counts(pki: PKI) -> None:
+    """The leaf's, the intermediate's or the root's key."""
+    leaf = pki.server(issuer=pki.intermediate)
+    for pinned in (leaf.certificate, pki.intermediate.certificate, pki.root.certificate):
+        context = build_context(settings(pki, pinned_spki_sha256=("0" * 64, spki_sha256(pinned))))
+        assert shake_hands(context, TLSUpstream(identity=leaf)).error is None
+
+
+def test_pins_hold_without_verification_and_only_for_the_leaf(pki: PKI) -> None:
+    """Without verification anybody may put the pinned CA beside a leaf of their own; the leaf's key was proven."""
+    pin = spki_sha256(pki.root.certificate)
+    impostor = pki.server(issuer=pki.stranger)
+    forged = Identity(certificate=impostor.certificate, key=impostor.key, above=(pki.root.certificate,))
+    context = build_context(settings(pki, skip_verify=True, pinned_spki_sha256=(pin,)))
+    outcome = shake_hands(context, TLSUpstream(identity=forged))
+    assert outcome.error is not None
+    assert outcome.error.code == "pin_mismatch"
+    leaf_pin = spki_sha256(impostor.certificate)
+    context = build_context(settings(pki, skip_verify=True, pinned_spki_sha256=(leaf_pin,)))
+    assert shake_hands(context, TLSUpstream(identity=forged)).error is None
+
+
+def test_crls_are_demanded_of_the_path_and_not_of_the_anchor(pki: PKI) -> None:
+    """With an intermediate as anchor its own list is enough; with the root as anchor the root's is needed too."""
+    leaf = pki.server(issuer=pki.intermediate)
+    own = pki.crl(pki.intermediate).public_bytes(Encoding.PEM)
+    roots = pki.crl(pki.root).public_bytes(Encoding.PEM)
+    for anchor, lists, code in (
+        (pki.intermediate, own, ""),
+        (pki.root, own, "crl_unavailable"),
+        (pki.root, own + roots, ""),
+    ):
+        context = build_context(settings(pki, ca=anchor, crl_pem=lists))
+        error = shake_hands(context, TLSUpstream(identity=leaf)).error
+        assert (error.code if error else "") == code
+
+
+def test_verify_depth_counts_intermediates(pki: PKI) -> None:
+    """0: none may stand between the leaf and the anchor."""
+    leaf = pki.server(issuer=pki.intermediate)
+    assert shake_hands(build_context(settings(pki, verify_depth=1)), TLSUpstream(identity=leaf)).error is None
+    error = shake_hands(build_context(settings(pki, verify_depth=0)), TLSUpstream(identity=leaf)).error
+    assert error is not None
+    assert error.code == "unknown_authority" or "verify error 22" in error.message
+
+
+def test_session_that_was_never_checked_is_not_confirmed(pki: PKI) -> None:
+    """The last gate, should the callback ever not have been called."""
+    for skip_verify in (False, True):
+        context = build_context(settings(pki, skip_verify=skip_verify))
+        with pytest.raises(PeerRefused):
+            context.confirm(context.open(ADDRESS))
+
+
+def test_upstreams_verdict_counts_when_verification_is_off(pki: PKI) -> None:
+    """What verification would have said is no reason for a failure that the upstream decided."""
+    context = build_context(
+        settings(
+            pki, skip_verify=True, server_name="x.test", max_version="TLSv1.2", client=pki.client(issuer=pki.stranger)
         )
     )
+    upstream = TLSUpstream(identity=pki.server(issuer=pki.stranger), clients=(pki.clients_root,))
+    error = shake_hands(context, upstream).error
+    assert error is not None
+    assert error.code == "client_certificate_untrusted"
 
 
-def attempt(
-    ours: ClientContext, theirs: SSL.Context | Leaf, address: str = NAME
-) -> tuple[Diagnosis | None, SSL.Connection]:
-    """Shakes hands: why it failed, if it did, and the server's session."""
-    server = accepting(server_context(theirs) if isinstance(theirs, Leaf) else theirs)
-    session = ours.open(address)
-    if shake_hands(session, server) is None:
-        ours.confirm(session)
-        return None, server
-    return ours.explain(session, first_bytes=b"\x16", peer_closed=False), server
-
-
-def code(ours: ClientContext, theirs: SSL.Context | Leaf, address: str = NAME) -> str:
-    """The code of the failure; empty: none."""
-    diagnosis, _ = attempt(ours, theirs, address)
-    return diagnosis.code if diagnosis else ""
-
-
-# Names
-
-
-@pytest.mark.parametrize(
-    ("names", "address"),
-    [
-        ((NAME,), NAME),
-        ((NAME,), NAME.upper()),
-        (("other.internal", NAME), NAME),
-        (("*.orders.internal",), "a.orders.internal"),
-        (("10.0.0.7",), "10.0.0.7"),
-        (("2001:db8::7",), "2001:db8::7"),
-        (("2001:db8::7",), "2001:0db8:0:0::7"),
-    ],
-)
-def test_certificates_for_the_name_are_accepted(names: tuple[str, ...], address: str) -> None:
-    """DNS names, one label of a wildcard, IP addresses."""
-    assert code(context(), CA.server(*names), address) == ""
-
-
-@pytest.mark.parametrize("address", [NAME, "a.x.b", "internal", "8.8.8.8", "10.0.0.7", "::1"])
-@pytest.mark.parametrize(
-    ("names", "for_name", "for_address"),
-    [
-        ((), "no_subject_alt_name", "no_subject_alt_name"),
-        (("*",), "name_mismatch", "ip_mismatch"),
-        (("a.*.b",), "name_mismatch", "ip_mismatch"),
-        (("DNS:8.8.8.8",), "name_mismatch", "ip_mismatch"),
-        (("*.internal",), "name_mismatch", "ip_mismatch"),  # too wide: two labels must follow
-        (("*.*.internal",), "name_mismatch", "ip_mismatch"),
-        (("ord*.internal",), "name_mismatch", "ip_mismatch"),
-        (("other.internal",), "name_mismatch", "ip_mismatch"),
-        (("9.9.9.9",), "name_mismatch", "ip_mismatch"),
-    ],
-)
-def test_certificates_of_the_trusted_ca_without_the_name_are_refused(
-    names: tuple[str, ...], for_name: str, for_address: str, address: str
-) -> None:
-    """No name at all, a name that nobody may have, or another one: refused for any address, each with its code."""
-    expected = for_address if address[0].isdigit() or ":" in address else for_name
-    assert code(context(), CA.server(*names), address) == expected
-
-
-def test_the_common_name_is_no_name() -> None:
-    """As in every browser and in Go."""
-    leaf = CA.issue(NAME, usages=(ExtendedKeyUsageOID.SERVER_AUTH,))
-    diagnosis, _ = attempt(context(), leaf)
-    assert diagnosis == Diagnosis(
-        "no_subject_alt_name", "x509: certificate relies on legacy Common Name field, use SANs instead"
+def _with_alternative_names(pki: PKI, names: list[x509.GeneralName]) -> Identity:
+    key = pki.key("odd names")
+    subject = x509.Name([])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(pki.root.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(NOW - datetime.timedelta(days=1))
+        .not_valid_after(NOW + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(SERVER), critical=False)
     )
-
-
-def test_a_wildcard_stands_for_one_label() -> None:
-    """RFC 9525 section 6.3."""
-    leaf = CA.server("*.orders.internal")
-    assert code(context(), leaf, "a.b.orders.internal") == "name_mismatch"
-    assert code(context(), leaf, "orders.internal") == "name_mismatch"
-
-
-def test_mismatch_lists_the_names_in_one_line() -> None:
-    """A stranger wrote them: none can end a log line."""
-    diagnosis, _ = attempt(context(), CA.server("a.test", "evil\nERROR forged"), NAME)
-    assert diagnosis == Diagnosis(
-        "name_mismatch", rf"x509: certificate is valid for a.test, evil\nERROR forged, not {NAME}"
-    )
-
-
-def test_server_name_override_is_sent_and_checked() -> None:
-    """The override replaces the address in both places."""
-    ours = build_context(UpstreamTLSSpec(ca_pem=CA.pem.encode(), server_name=NAME))
-    diagnosis, server = attempt(ours, CA.server(NAME), "10.0.0.7")
-    assert diagnosis is None
-    assert server.get_servername() == NAME.encode()
-    assert code(ours, CA.server("10.0.0.7"), "10.0.0.7") == "name_mismatch"
-
-
-def test_no_server_name_for_ip_addresses() -> None:
-    """RFC 6066 section 3."""
-    for address in ("10.0.0.7", "::1"):
-        diagnosis, server = attempt(context(), CA.server(address), address)
-        assert diagnosis is None
-        assert server.get_servername() is None
-
-
-def test_a_session_that_checked_no_name_is_not_confirmed() -> None:
-    """Fails closed, whatever OpenSSL may do one day."""
-    ours = context()
-    with pytest.raises(PeerRefused, match="the upstream's certificate was not checked"):
-        ours.confirm(ours.open(NAME))
-
-
-def test_a_certificate_that_cannot_be_looked_at_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a hostile certificate makes a parser raise is a refusal, and no exception escapes the handshake."""
-
-    def broken(*_: object) -> None:
-        raise RuntimeError("parser")
-
-    monkeypatch.setattr("OpenSSL.crypto.X509.to_cryptography", broken)
-    ours = context()
-    session = ours.open(NAME)
-    assert isinstance(shake_hands(session, accepting(server_context(CA.server(NAME)))), SSL.Error)
-    with pytest.raises(PeerRefused):
-        ours.confirm(session)
-
-
-# Chains
-
-
-@pytest.mark.parametrize(
-    ("leaf", "expected"),
-    [
-        (CA.server(NAME, **expired()), "expired"),
-        (CA.server(NAME, **not_yet_valid()), "not_yet_valid"),
-        (CA.server(NAME, usages=CLIENT), "wrong_purpose"),
-        (CA.server(NAME, usages=()), ""),
-        (Authority("Stranger").server(NAME), "unknown_authority"),
-    ],
-)
-def test_chain_problems(leaf: Leaf, expected: str) -> None:
-    """Each with its code; a certificate without any usage extension is good."""
-    assert code(context(), leaf) == expected
-
-
-def test_self_signed() -> None:
-    """Told apart from a certificate of an unknown CA."""
-    stranger = Authority(NAME)
-    leaf = Leaf(certificate=stranger.certificate, chain_pem=stranger.pem, key=stranger.key)
-    assert code(context(), leaf) == "self_signed"
-
-
-def test_the_first_error_stands() -> None:
-    """Of a chain with several faults the one that OpenSSL meets first is told, with our refusal before the alert."""
-    leaf = Authority("Stranger").server("other.internal", **expired())
-    assert code(context(), leaf) == "unknown_authority"
-
-
-def test_intermediate_not_sent() -> None:
-    """The chain cannot be built."""
-    leaf = Authority("Intermediate", parent=CA).server(NAME)
-    alone = Leaf(certificate=leaf.certificate, chain_pem=leaf.chain_pem.partition("-----END")[0], key=leaf.key)
-    server = server_context(leaf)
-    assert code(context(), server) == ""
-    bare = SSL.Context(SSL.TLS_SERVER_METHOD)
-    bare.use_certificate(alone.certificate)
-    bare.use_privatekey(alone.key)
-    assert code(context(), bare) == "unknown_authority"
-
-
-def test_any_certificate_can_be_the_anchor() -> None:
-    """A configured CA is trusted as it stands: root, intermediate, or the upstream's own certificate."""
-    intermediate = Authority("Intermediate", parent=CA)
-    leaf = intermediate.server(NAME)
-    own = leaf.chain_pem.partition("-----END CERTIFICATE-----\n")
-    for anchor in (CA.pem, intermediate.pem, own[0] + own[1], Authority().pem + CA.pem):
-        assert code(context(anchor), leaf) == ""
-        assert code(context(anchor), Authority("Upstream CA").server(NAME)) != ""
-    # Also then the name counts, and the dates.
-    assert code(context(own[0] + own[1]), leaf, "other.internal") == "name_mismatch"
-    old = CA.server(NAME, **expired())
-    assert code(context(old.chain_pem), old) == "expired"
-
-
-def test_skip_verify_accepts_anything() -> None:
-    """Development only, and only when it was asked for."""
-    for leaf in (Authority("Stranger").server("x"), CA.server(NAME, **expired()), CA.server(NAME, usages=CLIENT)):
-        assert code(context(skip_verify=True), leaf) == ""
-
-
-def test_empty_ca_means_the_system_trust_store() -> None:
-    """A private CA is not in it."""
-    assert code(context(""), CA.server(NAME)) in ("unknown_authority", "self_signed")
-
-
-# Our certificate
-
-
-def test_client_certificate_is_presented_with_its_chain() -> None:
-    """The intermediate goes along, so that an upstream which knows the root alone accepts it."""
-    client = Authority("Client intermediate", parent=CLIENT_CA).client("aegis")
-    server = server_context(CA.server(NAME), client_ca_pem=CLIENT_CA.pem)
-    diagnosis, session = attempt(context(client=client), server)
-    assert diagnosis is None
-    certificate = session.get_peer_certificate(as_cryptography=True)
-    assert certificate == client.certificate
-
-
-@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
-@pytest.mark.parametrize(
-    ("client", "expected"),
-    [
-        (None, "client_certificate_required"),
-        (Authority("Stranger").client(), "client_certificate_untrusted"),
-        (CLIENT_CA.client(**expired()), "client_certificate_expired"),
-        (CLIENT_CA.client(usages=(ExtendedKeyUsageOID.SERVER_AUTH,)), "client_certificate_wrong_purpose"),
-    ],
-)
-def test_rejections_by_the_upstream(version: int, client: Leaf | None, expected: str) -> None:
-    """The alert that was read tells what is wrong with us; in TLS 1.3 it comes with the first read."""
-    server = server_context(CA.server(NAME), client_ca_pem=CLIENT_CA.pem)
-    server.set_max_proto_version(version)
-    if client is None and version == SSL.TLS1_2_VERSION:
-        expected = "handshake_failure"
-    assert code(context(client=client), server) == expected
-
-
-def test_close_notify_is_no_complaint() -> None:
-    """An upstream that ends the session in order closed the connection; that alert is no verdict."""
-    ours, server = context(), accepting(server_context(CA.server(NAME)))
-    session = ours.open(NAME)
-    assert shake_hands(session, server) is None
-    server.shutdown()
-    session.bio_write(drain(server))
-    with pytest.raises(SSL.ZeroReturnError):
-        session.recv(1)
-    assert ours.explain(session, first_bytes=b"\x16", peer_closed=True) == Diagnosis("connection_closed", "EOF")
-
-
-def test_credentials_that_do_not_fit_make_no_context() -> None:
-    """Code and Go's wording."""
-    one, two = CLIENT_CA.client(), CLIENT_CA.client()
-    mixed = Leaf(certificate=one.certificate, chain_pem=one.chain_pem, key=two.key)
-    with pytest.raises(CredentialProblem) as caught:
-        context(client=mixed)
-    assert (caught.value.code, caught.value.message) == (
-        "key_mismatch",
-        "tls: private key does not match public key",
-    )
-
-
-# Protocol
-
-
-def test_plain_http_on_the_port() -> None:
-    """Told by the first byte, not by OpenSSL's text."""
-    ours = context()
-    session = ours.open(NAME)
-    with pytest.raises(SSL.WantReadError):
-        session.do_handshake()
-    session.bio_write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    with pytest.raises(SSL.Error):
-        session.do_handshake()
-    assert ours.explain(session, first_bytes=b"HTTP/", peer_closed=False).code == "not_tls"
-
-
-def test_old_versions_are_refused() -> None:
-    """TLS 1.2 at least."""
-    server = server_context(CA.server(NAME), minimum=SSL.TLS1_VERSION)
-    server.set_cipher_list(b"DEFAULT@SECLEVEL=0")
-    server.set_max_proto_version(SSL.TLS1_1_VERSION)
-    assert code(context(), server) == "protocol_version"
-
-
-def test_http_11_is_offered() -> None:
-    """An upstream that speaks both must not answer in HTTP/2."""
-    theirs = server_context(CA.server(NAME))
-    offered: list[list[bytes]] = []
-
-    def select(_: SSL.Connection, protocols: list[bytes]) -> bytes:
-        offered.append(protocols)
-        return protocols[0]
-
-    theirs.set_alpn_select_callback(select)
-    assert code(context(), theirs) == ""
-    assert offered == [[b"http/1.1"]]
-
-
-# Identity
-
-
-def test_digest_differs_with_everything_that_makes_an_identity() -> None:
-    """And is the same for the same."""
-    base = {"client_chain_pem": b"a", "client_key_pem": b"k", "ca_pem": b"b", "skip_verify": False, "server_name": "s"}
-    changed = [{"client_chain_pem": b"x"}, {"ca_pem": b"x"}, {"skip_verify": True}, {"server_name": "x"}]
-    moved = {"client_chain_pem": b"ab", "ca_pem": b""}
-    specs = [UpstreamTLSSpec(**{**base, **change}) for change in [{}, *changed, moved]]  # type: ignore[arg-type]
-    assert len({identity_digest(spec) for spec in specs}) == len(specs)
-    assert identity_digest(specs[0]) == identity_digest(UpstreamTLSSpec(**base))  # type: ignore[arg-type]
-
-
-def test_the_key_is_in_no_repr() -> None:
-    """Neither of the spec nor of the context."""
-    spec = UpstreamTLSSpec(client_chain_pem=b"c", client_key_pem=b"secret")
-    assert "secret" not in repr(spec)
-    assert "PRIVATE" not in repr(context(client=CLIENT_CA.client()))
-
-
-def test_sessions_are_freed() -> None:
-    """A session leaves nothing behind in its context: no cycle, no callback state."""
-    ours, theirs = context(), server_context(CA.server(NAME))
-
-    def sessions() -> int:
-        gc.collect()
-        return sum(isinstance(each, SSL.Connection) for each in gc.get_objects())
-
-    before = sessions()
-    for _ in range(5):
-        assert code(ours, theirs) == ""
-    assert sessions() == before
-
-
-def test_certificates_of_this_test_are_good_for_a_while() -> None:
-    """Otherwise every test above would pass for the wrong reason."""
-    assert CA.server(NAME).certificate.not_valid_after_utc > datetime.datetime.now(datetime.UTC)
+    return Identity(certificate=builder.sign(pki.root.key, hashes.SHA256()), key=key)  # type: ignore[arg-type]

@@ -2,11 +2,13 @@
 
 import base64
 import contextlib
+import datetime
 import os
 import time
 from collections.abc import Callable
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -14,11 +16,14 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
+    pkcs7,
 )
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.certificates import Authority
+from tests.support.odd_certificates import certificate
+from tests.support.odd_certificates import pem as pem_text
 from upstream_tls.tls import credentials
 from upstream_tls.tls.credentials import (
     CredentialProblem,
@@ -31,7 +36,9 @@ from upstream_tls.tls.credentials import (
     parse_chain,
     parse_key,
 )
+from upstream_tls.tls.der import armoured, to_pem
 
+NOW = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
 CA = Authority("Orders CA")
 ISSUING = Authority("Issuing CA", parent=CA)
 LEAF = ISSUING.client("orders")
@@ -106,6 +113,39 @@ def test_a_damaged_certificate_is_numbered() -> None:
         "Certificate 1 is damaged or incomplete.",
     )
     assert problem_of(lambda: parse_ca_bundle((CA.pem + damaged).encode()))[1].startswith("Certificate 2 ")
+
+
+@pytest.mark.parametrize("encoding", [Encoding.PEM, Encoding.DER])
+def test_a_pkcs7_bundle_holds_certificates(encoding: Encoding) -> None:
+    """Windows CAs hand out chains in this form; a damaged one is named as what it is."""
+    content = pkcs7.serialize_certificates([LEAF.certificate, ISSUING.certificate], encoding)
+    assert set(parse_chain(to_pem(content))) == {LEAF.certificate, ISSUING.certificate}
+    damaged = armoured(b"\x30\x03\x06\x01\x00", "PKCS7")
+    assert problem_of(lambda: parse_chain(damaged)) == (
+        "bad_pem",
+        "The PKCS#7 bundle is damaged or holds no certificates.",
+    )
+
+
+def test_a_certificate_has_bounds() -> None:
+    """5000 names and 64 KiB are more than any TLS stack would take."""
+    names = [x509.DNSName(f"{number:x}") for number in range(5000)]
+    many = certificate(extensions=[x509.SubjectAlternativeName(names)], now=NOW)
+    assert problem_of(lambda: parse_chain(pem_text(many).encode())) == (
+        "bad_pem",
+        "Certificate 1 has 5000 names; at most 1000 are accepted.",
+    )
+    large = certificate(extensions=[x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"x" * 50_000)], now=NOW)
+    assert problem_of(lambda: parse_ca_bundle((CA.pem + pem_text(large)).encode())) == (
+        "bad_pem",
+        "Certificate 2 is larger than 64 KiB.",
+    )
+
+
+def test_a_bundle_has_a_bound() -> None:
+    """Also when a few blocks hold many certificates."""
+    block = pkcs7.serialize_certificates([LEAF.certificate] * 300, Encoding.PEM)
+    assert problem_of(lambda: parse_ca_bundle(block * 2)) == ("bad_pem", "This holds more than 500 certificates.")
 
 
 # Keys

@@ -1,13 +1,19 @@
 """The system trust store."""
 
+import datetime
 import os
 from pathlib import Path
 
 import pytest
 
 from tests.support.certificates import Authority
+from tests.upstream_tls.tls.pump import shake_hands
 from upstream_tls.tls import trust
+from upstream_tls.tls.context import build_context
 from upstream_tls.tls.trust import system_trust_anchors
+from upstream_tls.zoo.member import settings
+from upstream_tls.zoo.pki import PKI, pem
+from upstream_tls.zoo.servers import TLSUpstream
 
 
 @pytest.fixture
@@ -54,3 +60,17 @@ def test_without_a_store_nothing_is_trusted(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/a.pem")
     monkeypatch.setattr(trust, "BUNDLE_PATHS", ())
     assert system_trust_anchors() == ()
+
+
+def test_system_trust_verifies_when_no_ca_is_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bundle that SSL_CERT_FILE names, and nobody else's."""
+    pki = PKI(b"tests of trust", datetime.datetime.now(datetime.UTC))
+    bundle = tmp_path / "bundle.crt"
+    bundle.write_bytes(pem(pki.root.certificate) + pem(pki.clients_root.certificate))
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    assert len(system_trust_anchors()) == 2
+    context = build_context(settings(pki, ca_pem=b""))
+    assert shake_hands(context, TLSUpstream(identity=pki.server())).error is None
+    error = shake_hands(context, TLSUpstream(identity=pki.server(issuer=pki.stranger))).error
+    assert error is not None
+    assert "system trust store" in error.cause

@@ -1,0 +1,1 @@
+"""Tests of upstream_tls.zoo."""
