@@ -23,6 +23,14 @@ def compile_host(host: Host) -> tuple[HostEntry, Sealed | None]:
         ca_certificate=configuration.ca_certificate,
         skip_verify=configuration.skip_verify,
         server_name=configuration.server_name,
+        verify_name=configuration.verify_name,
+        min_version=configuration.min_version,
+        max_version=configuration.max_version,
+        ciphers=configuration.ciphers,
+        alpn=tuple(configuration.alpn),
+        crl=configuration.crl,
+        pinned_spki_sha256=tuple(configuration.pinned_spki_sha256),
+        verify_depth=configuration.verify_depth,
     )
     entry = HostEntry(
         host_id=str(host.pk),

@@ -23,14 +23,24 @@ KEEP = Keep.KEEP
 class UpstreamTLSChanges:
     """New values for an `UpstreamTLSConfiguration`.
 
-    Certificates and the key are PEM text; an empty text clears what is stored. `client_key_passphrase` opens an
-    encrypted `client_key` now and is forgotten.
+    Certificates, the key and revocation lists are PEM text; an empty text clears what is stored. A private key in
+    `client_certificate` counts as `client_key` when there is none. `client_pkcs12` is a whole PKCS#12 file and brings
+    certificate and key together. `client_key_passphrase` opens whichever of them is encrypted, now, and is forgotten.
     """
 
     enabled: bool | Keep = KEEP
-    client_certificate: str | Keep = KEEP
+    client_certificate: str | Keep = field(default=KEEP, repr=False)
     client_key: str | Keep = field(default=KEEP, repr=False)
+    client_pkcs12: bytes | Keep = field(default=KEEP, repr=False)
     client_key_passphrase: str = field(default="", repr=False)
     ca_certificate: str | Keep = KEEP
     skip_verify: bool | Keep = KEEP
     server_name: str | Keep = KEEP
+    verify_name: str | Keep = KEEP
+    min_version: str | Keep = KEEP
+    max_version: str | Keep = KEEP
+    ciphers: str | Keep = KEEP
+    alpn: tuple[str, ...] | Keep = KEEP
+    crl: str | Keep = KEEP
+    pinned_spki_sha256: tuple[str, ...] | Keep = KEEP
+    verify_depth: int | Keep | None = KEEP

@@ -3,8 +3,10 @@
 Laws of this module:
 - The client key is write-only: no widget renders it, nor a certificate field into which a key was pasted by mistake.
 - What is valid is decided by `upstream_tls.services.apply_changes` alone.
+- A form with errors loses nothing: a file's certificates come back as text, a key comes back sealed.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from django import forms
@@ -12,7 +14,9 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.http import QueryDict
 from django.utils.html import format_html
 from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
     UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
     UnfoldBooleanSwitchWidget,
@@ -20,42 +24,37 @@ from unfold.widgets import (
 )
 
 from upstream_tls.changes import KEEP, Keep, UpstreamTLSChanges
+from upstream_tls.client_pair import KEY_IGNORED, KEY_TAKEN, separate_key
+from upstream_tls.form_fields import PEM_ATTRIBUTES, CertificateTextarea, ListField, UploadField, WriteOnlyTextarea
 from upstream_tls.kept_key import open_key, seal_key
-from upstream_tls.models import UpstreamTLSConfiguration
-from upstream_tls.services import apply_changes, read_key
-from upstream_tls.tls.credentials import key_spki_sha256, key_to_pem
+from upstream_tls.models import TLSVersion, UpstreamTLSConfiguration
+from upstream_tls.services import apply_changes
+from upstream_tls.tls.der import armoured, unarmoured
 
-# An encrypted key that lacks its passphrase is as worth keeping as one that opens.
+# A key or file that lacks its passphrase is as worth keeping as one that opens.
 _KEPT_CODES = {"key_encrypted", "key_wrong_passphrase"}
 
-_FORM_NAMES = {"enabled": "tls_enabled"}
+_PKCS12_BEGIN = "-----BEGIN PKCS12-----"
 
-_PEM_ATTRIBUTES = {
-    "rows": 6,
-    "spellcheck": "false",
-    "autocomplete": "off",
-    "style": "font-family: ui-monospace, monospace; font-size: 12px",
-}
+_FORM_NAMES = {"enabled": "tls_enabled", "client_pkcs12": "client_certificate_file"}
 
-
-class CertificateTextarea(UnfoldAdminTextareaWidget):
-    """Shows certificates, never a private key."""
-
-    def format_value(self, value: Any) -> str | None:
-        return None if "PRIVATE KEY" in str(value) else super().format_value(value)
-
-
-class WriteOnlyTextarea(UnfoldAdminTextareaWidget):
-    """Takes a text and never shows one."""
-
-    def format_value(self, value: Any) -> str | None:
-        return None
+_PLAIN_FIELDS = ("skip_verify", "server_name")
+_ADVANCED_FIELDS = (
+    "verify_name",
+    "min_version",
+    "max_version",
+    "ciphers",
+    "alpn",
+    "crl",
+    "pinned_spki_sha256",
+    "verify_depth",
+)
 
 
 class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
     """Fields to be mixed into the form of the object that owns the configuration.
 
-    `configuration` is what to save after `is_valid()`. `user_id` is set by the admin.
+    `configuration` is what to save after `is_valid()`, `notices` what was put right. `user_id` is set by the admin.
     """
 
     user_id: object = None
@@ -69,21 +68,29 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
     client_certificate = forms.CharField(
         label="Client Certificate",
         required=False,
-        widget=CertificateTextarea(_PEM_ATTRIBUTES),
-        help_text="PEM. The leaf first, then intermediates.",
+        widget=CertificateTextarea(PEM_ATTRIBUTES),
+        help_text="PEM: the leaf and its intermediates. They are put in order, and a root is left out.",
+    )
+    client_certificate_file = UploadField(
+        label="Certificate file",
+        required=False,
+        help_text="Instead of the text: PEM, DER, PKCS#7 (.p7b), or PKCS#12 (.p12, .pfx) with certificate and key.",
     )
     client_key = forms.CharField(
         label="Client Key",
         required=False,
-        widget=WriteOnlyTextarea(_PEM_ATTRIBUTES),
+        widget=WriteOnlyTextarea(PEM_ATTRIBUTES),
         help_text="PEM, PKCS#8, PKCS#1 or SEC 1. Stored encrypted and never shown again.",
+    )
+    client_key_file = UploadField(
+        label="Key file", required=False, help_text="Instead of the text: PEM or DER. It is not kept as a file."
     )
     client_key_passphrase = forms.CharField(
         label="Key passphrase",
         required=False,
         strip=False,
         widget=UnfoldAdminPasswordWidget({"autocomplete": "new-password"}),
-        help_text="Only for an encrypted key: opens it now and is not stored.",
+        help_text="Only for an encrypted key or PKCS#12 file: opens it now and is not stored.",
     )
     kept_client_key = forms.CharField(label="Client Key", required=False, widget=forms.HiddenInput)
     clear_client_key = forms.BooleanField(
@@ -95,8 +102,11 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
     ca_certificate = forms.CharField(
         label="CA Certificate",
         required=False,
-        widget=CertificateTextarea(_PEM_ATTRIBUTES),
+        widget=CertificateTextarea(PEM_ATTRIBUTES),
         help_text="PEM. Verifies the upstream's certificate. Empty: the system trust store.",
+    )
+    ca_certificate_file = UploadField(
+        label="CA file", required=False, help_text="Instead of the text: PEM, DER or PKCS#7 (.p7b)."
     )
     skip_verify = forms.BooleanField(
         label="Skip TLS Verification",
@@ -110,17 +120,63 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
         widget=UnfoldAdminTextInputWidget,
         help_text="The name sent as SNI and looked for in the upstream's certificate. Empty: the upstream's address.",
     )
+    verify_name = forms.CharField(
+        label="Verify Name",
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The name looked for in the upstream's certificate when it is not the server name: a DNS name, an IP "
+        "address, or a SPIFFE ID such as spiffe://example.org/orders.",
+    )
+    min_version = forms.ChoiceField(
+        label="Minimum TLS version", required=False, choices=TLSVersion.choices, widget=UnfoldAdminSelectWidget
+    )
+    max_version = forms.ChoiceField(
+        label="Maximum TLS version", required=False, choices=TLSVersion.choices, widget=UnfoldAdminSelectWidget
+    )
+    ciphers = forms.CharField(
+        label="TLS 1.2 cipher list",
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="An OpenSSL cipher list such as ECDHE+AESGCM. Empty: OpenSSL's default. TLS 1.3 has its own suites.",
+    )
+    alpn = ListField(
+        label="ALPN protocols",
+        required=False,
+        help_text="Separated by commas, the preferred first. Empty: none is offered.",
+    )
+    crl = forms.CharField(
+        label="Certificate revocation lists",
+        required=False,
+        widget=CertificateTextarea(PEM_ATTRIBUTES),
+        help_text="PEM. With a list, each CA in the upstream's chain needs a current one.",
+    )
+    crl_file = UploadField(label="Revocation list file", required=False, help_text="Instead of the text: PEM or DER.")
+    pinned_spki_sha256 = ListField(
+        label="Pinned public keys",
+        required=False,
+        widget=UnfoldAdminTextareaWidget({"rows": 2, "spellcheck": "false"}),
+        help_text="sha256 of SubjectPublicKeyInfo, hex or base64. One certificate of the upstream's chain must match.",
+    )
+    verify_depth = forms.IntegerField(
+        label="Verify depth",
+        required=False,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="How many intermediates may stand between the upstream's certificate and the CA. Empty: no limit.",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.notices: list[str] = []
         self.configuration = UpstreamTLSConfiguration(host_id=self.instance.pk)
         if not self.instance._state.adding:
             # Fetched anew: a refused form must not leave its values on the instance that the page shows.
             self.configuration = (
                 UpstreamTLSConfiguration.objects.filter(host=self.instance).first() or self.configuration
             )
-        for name in ("client_certificate", "ca_certificate", "skip_verify", "server_name"):
+        for name in ("client_certificate", "ca_certificate", *_PLAIN_FIELDS, *_ADVANCED_FIELDS):
             self.fields[name].initial = getattr(self.configuration, name)
+        self.fields["alpn"].initial = ", ".join(self.configuration.alpn)
+        self.fields["pinned_spki_sha256"].initial = "\n".join(self.configuration.pinned_spki_sha256)
         self.fields["tls_enabled"].initial = self.configuration.enabled
         if self.configuration.has_client_key:
             self._explain_key("A key is stored", self.configuration.client_key_spki_sha256)
@@ -129,55 +185,94 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_upstream_tls(self, *, will_be_issued: bool) -> None:
         """To be called by `clean()`. `will_be_issued`: certificate and key come from the local CA right after."""
-        pem = self._client_key()
-        changes = UpstreamTLSChanges(
+        for name in ("ca_certificate", "crl"):
+            if (text := self.cleaned_data.get(f"{name}_file")) is not None:
+                self._replace(name, text)
+        pair = UpstreamTLSChanges() if will_be_issued else self._client_pair()
+        changes = replace(
+            pair,
             enabled=KEEP if will_be_issued else self.cleaned_data["tls_enabled"],
-            client_certificate=KEEP if will_be_issued else self.cleaned_data.get("client_certificate", ""),
-            client_key=KEEP if will_be_issued else pem,
-            client_key_passphrase=self.cleaned_data.get("client_key_passphrase", ""),
             ca_certificate=self.cleaned_data.get("ca_certificate", ""),
-            skip_verify=self.cleaned_data["skip_verify"],
-            server_name=self.cleaned_data.get("server_name", ""),
+            **{name: self.cleaned_data.get(name, "") for name in _PLAIN_FIELDS},
+            **{name: self.cleaned_data[name] for name in _ADVANCED_FIELDS if self._is_submitted(name)},
         )
         try:
-            apply_changes(self.configuration, changes)
+            apply_changes(self.configuration, changes, notices=self.notices)
         except ValidationError as error:
             for name, problems in error.error_dict.items():
                 self.add_error(None if name == NON_FIELD_ERRORS else _FORM_NAMES.get(name, name), problems)
+            self._keep_after(changes, error)
+        else:
+            self._keep_after(changes, None)
 
-    def _client_key(self) -> str | Keep:
-        """The key that was pasted now or in an earlier try, "" to clear the stored one, or KEEP."""
-        pasted: str = self.cleaned_data.get("client_key", "")
+    def _is_submitted(self, name: str) -> bool:
+        """Whether the browser sent a usable value: what is missing from the page, or wrong in itself, is left alone."""
+        value = self.cleaned_data.get(name)
+        is_sent = self.add_prefix(name) in self.data or self.cleaned_data.get(f"{name}_file") is not None
+        return name in self.cleaned_data and is_sent and not (name.endswith("_version") and not value)
+
+    def _client_pair(self) -> UpstreamTLSChanges:
+        """Certificate and key from whichever of the fields has them; a file goes before a text."""
+        passphrase = self.cleaned_data.get("client_key_passphrase", "")
+        certificate_file = self.cleaned_data.get("client_certificate_file") or ""
+        pasted = self.cleaned_data.get("client_key_file") or self.cleaned_data.get("client_key", "")
+        if certificate_file and _PKCS12_BEGIN not in certificate_file:
+            self._replace("client_certificate", certificate_file)
+        certificate, inner_key = separate_key(self.cleaned_data.get("client_certificate", ""))
+        if inner_key:
+            self._replace("client_certificate", certificate)
+            self.notices.append(KEY_IGNORED if pasted else KEY_TAKEN)
+        key = self._client_key(pasted or inner_key)
+        for text in (certificate_file, pasted, key):
+            if isinstance(text, str) and _PKCS12_BEGIN in text:
+                return UpstreamTLSChanges(client_pkcs12=_der_of(text), client_key_passphrase=passphrase)
+        return UpstreamTLSChanges(client_certificate=certificate, client_key=key, client_key_passphrase=passphrase)
+
+    def _client_key(self, pasted: str) -> str | Keep:
+        """The key of this or of an earlier try, "" to clear the stored one, or KEEP."""
         token: str = self.cleaned_data.get("kept_client_key", "")
-        self._keep("")
-        if not pasted and self.cleaned_data.get("clear_client_key"):
+        if pasted or not (token or self.cleaned_data.get("clear_client_key")):
+            return pasted or KEEP
+        if self.cleaned_data.get("clear_client_key"):
             return ""
-        if not pasted and token:
-            pasted = open_key(token, user_id=self.user_id, subject=self._subject()) or ""
-            if not pasted:
-                self.add_error("client_key", ValidationError("The kept key is lost: paste it again.", code="lost"))
-        if not pasted:
-            return KEEP
-        self._keep_if_worth(pasted)
-        return pasted
+        kept = open_key(token, user_id=self.user_id, subject=self._subject())
+        if not kept:
+            self.add_error("client_key", ValidationError("The kept key is lost: paste it again.", code="lost"))
+        return kept or KEEP
 
-    def _keep_if_worth(self, pem: str) -> None:
-        try:
-            key = read_key(pem, self.cleaned_data.get("client_key_passphrase", ""))
-        except ValidationError as error:
-            if error.code in _KEPT_CODES:
-                self._keep(pem)
-                self._explain_key("The key you pasted is kept", "")
-            return
-        self._keep(key_to_pem(key).decode("ascii"))
-        self._explain_key("The key you pasted is kept", key_spki_sha256(key))
+    def _keep_after(self, changes: UpstreamTLSChanges, error: ValidationError | None) -> None:
+        """Let the form carry what was read, in case that it is shown again."""
+        problems = error.error_dict if error else {}
+        codes = {problem.code for name in ("client_key", "client_pkcs12") for problem in problems.get(name, ())}
+        key = self.configuration.client_key
+        if key is not None and not key.blob:  # read just now
+            self._keep(key.reveal().decode("ascii"))
+            self._explain_key("The key you pasted is kept", self.configuration.client_key_spki_sha256)
+        elif codes & _KEPT_CODES:
+            self._keep(_kept_text(changes))
+            self._explain_key("What you uploaded is kept and waits for its passphrase", "")
+        else:
+            self._keep("")
+        is_entered = changes.client_certificate is not KEEP or changes.client_pkcs12 is not KEEP
+        if is_entered and not {"client_certificate", "client_pkcs12"} & problems.keys():
+            self._show("client_certificate", self.configuration.client_certificate)
+        if self.notices:
+            self._explain("client_certificate", " ".join(self.notices))
+
+    def _replace(self, name: str, text: str) -> None:
+        """Take `text` as what was entered into a field, and show it there if the form is shown again."""
+        self.cleaned_data[name] = text
+        if "-----BEGIN " in text:
+            self._show(name, text)
 
     def _keep(self, pem: str) -> None:
-        """Let the hidden field of this bound form carry the key, sealed, if the form is shown again."""
-        token = seal_key(pem, user_id=self.user_id, subject=self._subject()) if pem else ""
+        """Let the hidden field carry a key, sealed."""
+        self._show("kept_client_key", seal_key(pem, user_id=self.user_id, subject=self._subject()) if pem else "")
+
+    def _show(self, name: str, text: str) -> None:
         data = QueryDict(mutable=True)
         data.update(self.data)
-        data[self.add_prefix("kept_client_key")] = token
+        data[self.add_prefix(name)] = text
         self.data = data
 
     def _subject(self) -> str:
@@ -186,5 +281,22 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
     def _explain_key(self, what: str, spki_sha256: str) -> None:
         fingerprint = format_html(" (public key SHA-256 <code>{}</code>)", spki_sha256) if spki_sha256 else ""
         text = format_html("{}{}. Paste another one to replace it; it is never shown.", what, fingerprint)
+        self._explain("client_key", text)
+
+    def _explain(self, name: str, text: str) -> None:
         # Both: the bound field copies the text when it is first looked at.
-        self.fields["client_key"].help_text = self["client_key"].help_text = text
+        self.fields[name].help_text = self[name].help_text = text
+
+
+def _der_of(text: str) -> bytes:
+    """The PKCS#12 file in a PEM text; rubbish comes out as rubbish, for the reader of PKCS#12 to refuse."""
+    try:
+        return unarmoured(text.encode("utf-8", "replace"))
+    except ValueError:
+        return b"?"
+
+
+def _kept_text(changes: UpstreamTLSChanges) -> str:
+    if isinstance(changes.client_pkcs12, bytes):
+        return armoured(changes.client_pkcs12, "PKCS12").decode("ascii")
+    return changes.client_key if isinstance(changes.client_key, str) else ""

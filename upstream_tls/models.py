@@ -11,6 +11,19 @@ from django.db import models
 from aegis_site.kernel.certificates import CertificateFacts, describe
 from aegis_site.kernel.fields import SealedField
 from upstream_tls.tls.credentials import parse_ca_bundle, parse_chain
+from upstream_tls.tls.crl import RevocationLists, parse_crls
+
+
+class TLSVersion(models.TextChoices):
+    """The versions that Aegis speaks with upstreams. Their names sort by age."""
+
+    TLS_1_2 = "TLSv1.2", "TLS 1.2"
+    TLS_1_3 = "TLSv1.3", "TLS 1.3"
+
+
+def default_alpn() -> list[str]:
+    """What is offered unless configured otherwise: the protocol that the proxy speaks."""
+    return ["http/1.1"]
 
 
 class UpstreamTLSConfiguration(models.Model):
@@ -21,14 +34,31 @@ class UpstreamTLSConfiguration(models.Model):
     enabled = models.BooleanField("Enable mTLS", default=False)
     client_certificate = models.TextField("Client Certificate", blank=True)
     client_key = SealedField("Client Key")
-    client_key_spki_sha256 = models.CharField(max_length=64, blank=True, editable=False)
+    client_key_spki_sha256 = models.CharField(max_length=64, blank=True, editable=False, db_index=True)
     ca_certificate = models.TextField("CA Certificate", blank=True)
     skip_verify = models.BooleanField("Skip TLS Verification", default=False)
     server_name = models.CharField("Server Name Override", max_length=253, blank=True)
+    verify_name = models.CharField("Verify Name", max_length=2048, blank=True)
+    min_version = models.CharField("Minimum TLS version", max_length=7, choices=TLSVersion, default=TLSVersion.TLS_1_2)
+    max_version = models.CharField("Maximum TLS version", max_length=7, choices=TLSVersion, default=TLSVersion.TLS_1_3)
+    ciphers = models.CharField("TLS 1.2 cipher list", max_length=500, blank=True)
+    alpn: "models.JSONField[list[str], list[str]]" = models.JSONField(
+        "ALPN protocols", default=default_alpn, blank=True
+    )
+    crl = models.TextField("Certificate revocation lists", blank=True)
+    pinned_spki_sha256: "models.JSONField[list[str], list[str]]" = models.JSONField(
+        "Pinned public keys", default=list, blank=True
+    )
+    verify_depth = models.PositiveSmallIntegerField("Verify depth", null=True, blank=True)
 
     class Meta:
         verbose_name = "upstream TLS configuration"
         constraints = [
+            models.CheckConstraint(
+                condition=models.Q(min_version__in=TLSVersion.values, max_version__in=TLSVersion.values)
+                & models.Q(min_version__lte=models.F("max_version")),
+                name="upstream_tls_version_range",
+            ),
             models.CheckConstraint(
                 condition=models.Q(enabled=False)
                 | (~models.Q(client_certificate="") & models.Q(client_key__isnull=False)),
@@ -62,3 +92,8 @@ class UpstreamTLSConfiguration(models.Model):
         if not self.ca_certificate:
             return ()
         return tuple(describe(certificate) for certificate in parse_ca_bundle(self.ca_certificate.encode("ascii")))
+
+    @property
+    def revocation_lists(self) -> RevocationLists:
+        """The stored revocation lists, parsed at each call."""
+        return parse_crls(self.crl.encode("ascii")) if self.crl else ()

@@ -3,90 +3,132 @@
 Laws of this module:
 - All errors at once, keyed by field; the codes are those of docs/diagnosis.md.
 - A key is checked against the certificate that will stand beside it. A stored key is compared by its public
-  fingerprint, so nothing is opened.
+  fingerprint, so nothing is opened but in `spec_of`.
 """
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cryptography import x509
 from django.core.exceptions import ValidationError
 
-from aegis_site.kernel.certificates import describe
 from aegis_site.kernel.fields import Sealed
 from upstream_tls.changes import KEEP, Keep, UpstreamTLSChanges
+from upstream_tls.client_pair import check_describable, encoded, read_pair, translated
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.tls.credentials import (
-    CredentialProblem,
-    PrivateKey,
     chain_to_pem,
     check_pair_by_fingerprint,
     key_spki_sha256,
     key_to_pem,
     parse_ca_bundle,
     parse_chain,
-    parse_key,
 )
-from upstream_tls.validators import clean_server_name
+from upstream_tls.tls.crl import crls_to_pem, parse_crls
+from upstream_tls.tls.spec import UpstreamTLSSpec
+from upstream_tls.validators import (
+    check_version_range,
+    clean_alpn,
+    clean_ciphers,
+    clean_pins,
+    clean_server_name,
+    clean_verify_depth,
+    clean_verify_name,
+    clean_version,
+)
 
-T = TypeVar("T")
+Errors = dict[str, list[ValidationError]]
 
-Chain = tuple[x509.Certificate, ...]
+# The settings that stand for themselves: the field, and what makes its value storable.
+_CLEANERS: dict[str, Callable[..., object]] = {
+    "enabled": bool,
+    "skip_verify": bool,
+    "server_name": clean_server_name,
+    "verify_name": clean_verify_name,
+    "min_version": clean_version,
+    "max_version": clean_version,
+    "ciphers": clean_ciphers,
+    "alpn": clean_alpn,
+    "pinned_spki_sha256": clean_pins,
+    "verify_depth": clean_verify_depth,
+}
 
 
-def apply_changes(configuration: UpstreamTLSConfiguration, changes: UpstreamTLSChanges) -> None:
-    """Assigns `changes` to `configuration` and saves nothing.
+def apply_changes(
+    configuration: UpstreamTLSConfiguration, changes: UpstreamTLSChanges, *, notices: list[str] | None = None
+) -> None:
+    """Assigns `changes` to `configuration` and saves nothing. `notices` is told what was put right on the way.
 
-    Raises ValidationError, keyed by field, with every error at once; the configuration is then half assigned and must
-    be thrown away.
+    Raises ValidationError, keyed by field, with every error at once. The configuration then has the values that could
+    be read, and must not be saved.
     """
-    errors: dict[str, list[ValidationError]] = {}
-    if changes.enabled is not KEEP:
-        configuration.enabled = changes.enabled
-    if changes.skip_verify is not KEEP:
-        configuration.skip_verify = changes.skip_verify
-    if changes.server_name is not KEEP:
-        name = changes.server_name
-        configuration.server_name = _collect(errors, "server_name", lambda: clean_server_name(name)) or ""
-    if changes.ca_certificate is not KEEP:
-        bundle = _collect(errors, "ca_certificate", lambda: _certificates(changes.ca_certificate, parse_ca_bundle))
-        configuration.ca_certificate = chain_to_pem(bundle or ())
-    _apply_pair(configuration, changes, errors)
+    errors: Errors = {}
+    for name, clean in _CLEANERS.items():
+        value = getattr(changes, name)
+        if value is not KEEP:
+            with _collected(errors, name):
+                setattr(configuration, name, clean(value))
+    if not {"min_version", "max_version"} & errors.keys():
+        with _collected(errors, "max_version"):
+            check_version_range(configuration.min_version, configuration.max_version)
+    with _collected(errors, "ca_certificate"):
+        if not isinstance(changes.ca_certificate, Keep):
+            configuration.ca_certificate = chain_to_pem(_ca_bundle(changes.ca_certificate))
+    with _collected(errors, "crl"):
+        if not isinstance(changes.crl, Keep):
+            configuration.crl = _crls(changes.crl)
+    found = _apply_pair(configuration, changes, errors)
+    if notices is not None:
+        notices.extend(found)
     if errors:
         raise ValidationError(errors)
 
 
-def read_key(pem: str, passphrase: str) -> PrivateKey:
-    """The private key that an operator pasted. Raises ValidationError."""
-    try:
-        return parse_key(_encoded(pem), _encoded(passphrase) or None)
-    except CredentialProblem as problem:
-        raise ValidationError(problem.message, code=problem.code) from problem
+def spec_of(configuration: UpstreamTLSConfiguration) -> UpstreamTLSSpec:
+    """What a stored or a candidate configuration means, for a connection. Opens the client key.
+
+    The key and certificate are in it only when mTLS is enabled. Raises SecretUnreadable.
+    """
+    key = configuration.client_key if configuration.enabled else None
+    return UpstreamTLSSpec(
+        client_chain_pem=configuration.client_certificate.encode("ascii") if configuration.enabled else b"",
+        client_key_pem=key.reveal() if key else b"",
+        ca_pem=configuration.ca_certificate.encode("ascii"),
+        skip_verify=configuration.skip_verify,
+        server_name=configuration.server_name,
+        verify_name=configuration.verify_name,
+        min_version=configuration.min_version,
+        max_version=configuration.max_version,
+        ciphers=configuration.ciphers,
+        alpn=tuple(configuration.alpn),
+        crl_pem=configuration.crl.encode("ascii"),
+        pinned_spki_sha256=tuple(configuration.pinned_spki_sha256),
+        verify_depth=configuration.verify_depth,
+    )
 
 
-def _apply_pair(
-    configuration: UpstreamTLSConfiguration, changes: UpstreamTLSChanges, errors: dict[str, list[ValidationError]]
-) -> None:
-    if changes.client_certificate is not KEEP:
-        chain = _collect(errors, "client_certificate", lambda: _certificates(changes.client_certificate, parse_chain))
-        configuration.client_certificate = chain_to_pem(chain or ())
-    if changes.client_key is not KEEP:
-        pem = changes.client_key.strip()
-        key = _collect(errors, "client_key", lambda: read_key(pem, changes.client_key_passphrase)) if pem else None
-        configuration.client_key = Sealed.of(key_to_pem(key)) if key else None
-        configuration.client_key_spki_sha256 = key_spki_sha256(key) if key else ""
+def _apply_pair(configuration: UpstreamTLSConfiguration, changes: UpstreamTLSChanges, errors: Errors) -> list[str]:
+    pair = read_pair(changes, stored_spki_sha256=configuration.client_key_spki_sha256)
+    errors.update(pair.errors)
+    if pair.chain is not None:
+        configuration.client_certificate = chain_to_pem(pair.chain)
+    if pair.key:
+        configuration.client_key = Sealed.of(key_to_pem(pair.key))
+        configuration.client_key_spki_sha256 = key_spki_sha256(pair.key)
+    elif pair.clears_key:
+        configuration.client_key = None
+        configuration.client_key_spki_sha256 = ""
     # A certificate or key that cannot be read has its error; comparing would only add noise.
-    if "client_certificate" not in errors and "client_key" not in errors:
+    if not pair.errors:
         _check_pair(configuration, errors)
+    return pair.notices
 
 
-def _check_pair(configuration: UpstreamTLSConfiguration, errors: dict[str, list[ValidationError]]) -> None:
+def _check_pair(configuration: UpstreamTLSConfiguration, errors: Errors) -> None:
     if configuration.client_certificate and configuration.has_client_key:
-        chain = parse_chain(_encoded(configuration.client_certificate))
-        try:
-            check_pair_by_fingerprint(chain, configuration.client_key_spki_sha256)
-        except CredentialProblem as problem:
-            errors["client_key"] = [ValidationError(problem.message, code=problem.code)]
+        chain = parse_chain(encoded(configuration.client_certificate))
+        with _collected(errors, "client_key"):
+            translated(lambda: check_pair_by_fingerprint(chain, configuration.client_key_spki_sha256))
     elif configuration.enabled:
         if not configuration.client_certificate:
             errors["client_certificate"] = [_missing("Enable mTLS needs a client certificate.")]
@@ -98,28 +140,18 @@ def _missing(message: str) -> ValidationError:
     return ValidationError(message, code="client_certificate_missing")
 
 
-def _certificates(pem: str | Keep, parse: Callable[[bytes], Chain]) -> Chain:
-    if isinstance(pem, Keep) or not pem.strip():
-        return ()
+def _ca_bundle(pem: str) -> tuple[x509.Certificate, ...]:
+    return check_describable(translated(lambda: parse_ca_bundle(encoded(pem)))) if pem.strip() else ()
+
+
+def _crls(pem: str) -> str:
+    return crls_to_pem(translated(lambda: parse_crls(encoded(pem)))) if pem.strip() else ""
+
+
+@contextmanager
+def _collected(errors: Errors, field_name: str) -> Iterator[None]:
+    """Keeps a ValidationError of the block under `field_name`."""
     try:
-        certificates = parse(_encoded(pem))
-        for certificate in certificates:
-            describe(certificate)  # what cannot be described could not be shown in the editor either
-    except CredentialProblem as problem:
-        raise ValidationError(problem.message, code=problem.code) from problem
-    except ValueError as error:
-        raise ValidationError("A name, a key or an extension in a certificate is malformed.", code="bad_pem") from error
-    return certificates
-
-
-def _encoded(text: str) -> bytes:
-    """UTF-8; lone surrogates, which JSON can carry, become question marks."""
-    return text.encode("utf-8", "replace")
-
-
-def _collect(errors: dict[str, list[ValidationError]], field_name: str, clean: Callable[[], T]) -> T | None:
-    try:
-        return clean()
+        yield
     except ValidationError as error:
         errors[field_name] = error.error_list
-        return None

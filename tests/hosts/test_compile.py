@@ -1,12 +1,17 @@
 """From rows to an entry."""
 
+import dataclasses
+import datetime
+from typing import Any
+
 import pytest
 
 from hosts.compile import compile_host
 from hosts.models import Host
 from hosts.specs import UpstreamSpec
-from proxyworker.snapshot import HostEntry, Upstream, UpstreamTLS, encode_entry, entry_digest
+from proxyworker.snapshot import HostEntry, Upstream, UpstreamTLS, decode_entry, encode_entry, entry_digest
 from tests.hosts.examples import CA, LEAF, make_host, mtls
+from tests.support.odd_certificates import pem, revocation_list
 
 pytestmark = pytest.mark.django_db
 
@@ -52,6 +57,34 @@ def test_without_mtls_no_certificate_is_presented() -> None:
     entry, key = compile_host(host)
     assert entry.upstream_tls == UpstreamTLS(server_name="orders.internal")
     assert key is None
+
+
+def test_every_setting_of_upstream_tls_reaches_the_worker() -> None:
+    """A field of the snapshot that nobody fills would leave a stored demand without effect."""
+    settings: dict[str, Any] = {
+        "ca_certificate": CA.pem,
+        "skip_verify": True,
+        "server_name": "orders.internal",
+        "verify_name": "spiffe://example.org/orders",
+        "min_version": "TLSv1.3",
+        "max_version": "TLSv1.3",
+        "ciphers": "ECDHE+AESGCM",
+        "alpn": ("http/1.0",),
+        "crl": pem(revocation_list(CA, now=datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC))),
+        "pinned_spki_sha256": ("ab" * 32,),
+        "verify_depth": 2,
+    }
+    host = make_host(upstream_tls=mtls(**settings))
+    entry, _ = compile_host(Host.objects.get(pk=host.pk))
+    untouched = [
+        field.name
+        for field in dataclasses.fields(UpstreamTLS)
+        if getattr(entry.upstream_tls, field.name) == getattr(UpstreamTLS(), field.name)
+    ]
+    # The maximum cannot differ from its default without excluding the minimum.
+    assert untouched == ["max_version"]
+    assert {name: getattr(entry.upstream_tls, name) for name in settings} == settings
+    assert decode_entry(encode_entry(entry)) == entry
 
 
 def test_the_same_rows_give_the_same_digest() -> None:

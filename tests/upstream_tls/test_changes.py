@@ -4,8 +4,15 @@ from upstream_tls.changes import KEEP, UpstreamTLSChanges
 
 
 def test_secrets_do_not_show() -> None:
-    """A repr of changes holds neither the key nor the passphrase."""
-    shown = repr(UpstreamTLSChanges(client_key="canary key", client_key_passphrase="canary passphrase"))
+    """Neither the key nor what opens or may contain it is in a repr."""
+    shown = repr(
+        UpstreamTLSChanges(
+            client_certificate="canary combined",
+            client_key="canary key",
+            client_pkcs12=b"canary file",
+            client_key_passphrase="canary passphrase",
+        )
+    )
     assert "canary" not in shown
     assert "enabled=KEEP" in shown
 

@@ -1,20 +1,26 @@
 """Checking and applying changes."""
 
+import datetime
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 from django.core.exceptions import ValidationError
 
 from aegis_site.kernel.fields import Sealed
 from tests.support.certificates import Authority, expired
+from tests.support.odd_certificates import pem, revocation_list
 from upstream_tls.changes import UpstreamTLSChanges
+from upstream_tls.client_pair import KEY_TAKEN
 from upstream_tls.models import UpstreamTLSConfiguration
-from upstream_tls.services import apply_changes, read_key
+from upstream_tls.services import apply_changes, spec_of
 from upstream_tls.tls.credentials import key_spki_sha256, parse_key
+from upstream_tls.tls.spec import UpstreamTLSSpec
 
 CA = Authority("Orders CA")
 LEAF = CA.client("orders")
 OTHER = CA.client("other")
+LIST = revocation_list(CA, now=datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC))
 
 
 def stored(**values: Any) -> UpstreamTLSConfiguration:
@@ -141,9 +147,112 @@ def test_texts_that_are_no_utf_8_are_refused_as_any_other() -> None:
     assert [problems[0][0] for problems in errors.values()] == ["bad_pem", "bad_pem"]
 
 
-def test_a_pasted_key_is_read_or_refused_with_a_code() -> None:
-    """`read_key` speaks in ValidationErrors."""
-    assert key_spki_sha256(read_key(LEAF.key_pem, "")) == stored().client_key_spki_sha256
-    with pytest.raises(ValidationError) as caught:
-        read_key(LEAF.encrypted_key_pem("a secret"), "wrong")
-    assert caught.value.code == "key_wrong_passphrase"
+ADVANCED: dict[str, Any] = {
+    "verify_name": "spiffe://Example.org/orders",
+    "min_version": "TLSv1.3",
+    "max_version": "TLSv1.3",
+    "ciphers": "ECDHE+AESGCM",
+    "alpn": ("http/1.1", "http/1.0"),
+    "crl": "# list\n" + pem(LIST),
+    "pinned_spki_sha256": ("AB" * 32,),
+    "verify_depth": 2,
+}
+
+
+def test_advanced_settings_are_cleaned() -> None:
+    """Each in the spelling in which it is stored."""
+    configuration = UpstreamTLSConfiguration()
+    apply_changes(configuration, UpstreamTLSChanges(**ADVANCED))
+    assert configuration.verify_name == "spiffe://example.org/orders"
+    assert (configuration.min_version, configuration.max_version) == ("TLSv1.3", "TLSv1.3")
+    assert configuration.ciphers == "ECDHE+AESGCM"
+    assert configuration.alpn == ["http/1.1", "http/1.0"]
+    assert configuration.crl == pem(LIST)
+    assert configuration.pinned_spki_sha256 == ["ab" * 32]
+    assert configuration.verify_depth == 2
+    apply_changes(configuration, UpstreamTLSChanges(crl=" ", alpn=(), pinned_spki_sha256=(), verify_depth=None))
+    assert (configuration.crl, configuration.alpn, configuration.pinned_spki_sha256) == ("", [], [])
+    assert configuration.verify_depth is None
+
+
+def test_errors_of_advanced_settings_come_with_all_the_others() -> None:
+    """Each at its own field; a range of versions is judged when both are versions."""
+    errors = errors_of(
+        UpstreamTLSConfiguration(),
+        enabled=True,
+        client_certificate=LEAF.chain_pem,
+        client_key=OTHER.key_pem,
+        verify_name="a b",
+        min_version="TLSv1.1",
+        ciphers="nonsense",
+        alpn=("h2",),
+        crl=CA.pem,
+        pinned_spki_sha256=("x",),
+        verify_depth=99,
+    )
+    assert set(errors) == {
+        "client_key",
+        "verify_name",
+        "min_version",
+        "ciphers",
+        "alpn",
+        "crl",
+        "pinned_spki_sha256",
+        "verify_depth",
+    }
+    stored_range = stored(min_version="TLSv1.3")
+    assert errors_of(stored_range, max_version="TLSv1.2") == {
+        "max_version": [("invalid", "The maximum, TLSv1.2, is below the minimum, TLSv1.3.")]
+    }
+
+
+def test_what_was_put_right_is_said() -> None:
+    """To whoever asks, also when something else is wrong."""
+    combined = {"enabled": True, "client_certificate": LEAF.key_pem + LEAF.chain_pem}
+    configuration, notices = UpstreamTLSConfiguration(), []
+    apply_changes(configuration, UpstreamTLSChanges(**combined), notices=notices)
+    assert notices == [KEY_TAKEN]
+    assert configuration.client_key.reveal() == LEAF.key_pem.encode()
+    with pytest.raises(ValidationError):
+        apply_changes(configuration, UpstreamTLSChanges(**combined, server_name="a b"), notices=notices)
+    assert notices == [KEY_TAKEN] * 2
+
+
+def test_a_pkcs12_file_replaces_the_stored_pair() -> None:
+    """Certificate, key and fingerprint together; an error leaves them as they were."""
+    content = pkcs12.serialize_key_and_certificates(None, OTHER.key, OTHER.certificate, None, NoEncryption())
+    configuration = stored()
+    apply_changes(configuration, UpstreamTLSChanges(client_pkcs12=content))
+    assert configuration.client_certificate == OTHER.chain_pem
+    assert configuration.client_key.reveal() == OTHER.key_pem.encode()
+    unchanged = stored()
+    assert list(errors_of(unchanged, client_pkcs12=b"rubbish")) == ["client_pkcs12"]
+    assert unchanged.client_certificate == LEAF.chain_pem
+
+
+def test_a_spec_says_the_same_as_the_configuration() -> None:
+    """For stored and for candidate ones; every field of the spec has its counterpart."""
+    configuration = stored(ca_certificate=CA.pem, skip_verify=True, server_name="orders.internal")
+    apply_changes(configuration, UpstreamTLSChanges(**ADVANCED))
+    assert spec_of(configuration) == UpstreamTLSSpec(
+        client_chain_pem=LEAF.chain_pem.encode(),
+        client_key_pem=LEAF.key_pem.encode(),
+        ca_pem=CA.pem.encode(),
+        skip_verify=True,
+        server_name="orders.internal",
+        verify_name="spiffe://example.org/orders",
+        min_version="TLSv1.3",
+        max_version="TLSv1.3",
+        ciphers="ECDHE+AESGCM",
+        alpn=("http/1.1", "http/1.0"),
+        crl_pem=pem(LIST).encode(),
+        pinned_spki_sha256=("ab" * 32,),
+        verify_depth=2,
+    )
+    assert spec_of(UpstreamTLSConfiguration()) == UpstreamTLSSpec()
+
+
+def test_without_mtls_a_spec_has_no_certificate_and_the_key_stays_sealed() -> None:
+    """A stored pair is not presented until mTLS is enabled."""
+    configuration = stored(enabled=False, client_key=Sealed(blob=b"cannot be opened"))
+    assert spec_of(configuration) == UpstreamTLSSpec()

@@ -1,0 +1,71 @@
+"""Questions about upstream TLS configurations."""
+
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from localca.selectors import active_authority
+from localca.services import ensure_authority
+from tests.hosts.examples import CA, LEAF, OTHER_LEAF, make_host, mtls
+from tests.support.certificates import Authority
+from upstream_tls.changes import UpstreamTLSChanges
+from upstream_tls.models import UpstreamTLSConfiguration
+from upstream_tls.selectors import host_names_by_key, local_authorities, warnings_of
+
+pytestmark = pytest.mark.django_db
+
+
+def codes_of(configuration: UpstreamTLSConfiguration) -> list[str]:
+    found = warnings_of(
+        configuration,
+        host_name=configuration.host.name,
+        sharing=host_names_by_key([configuration]),
+        known=local_authorities(),
+        now=timezone.now(),
+    )
+    return [warning.code for warning in found]
+
+
+def test_hosts_with_the_same_key_are_found_in_one_query(django_assert_num_queries: Any) -> None:
+    """Of those that present it; a stored pair that is not enabled is presented to nobody."""
+    orders = make_host("orders", upstream_tls=mtls())
+    make_host("billing", upstream_tls=mtls())
+    make_host("off", upstream_tls=mtls(enabled=False))
+    make_host("other", upstream_tls=mtls(client_certificate=OTHER_LEAF.chain_pem, client_key=OTHER_LEAF.key_pem))
+    configurations = [orders.upstream_tls, make_host("plain").upstream_tls]
+    with django_assert_num_queries(1):
+        names = host_names_by_key(configurations)
+    assert names == {orders.upstream_tls.client_key_spki_sha256: ["billing", "orders"]}
+
+
+def test_warnings_of_what_is_stored() -> None:
+    """A shared certificate and a leaf among the CAs; a plain host has none."""
+    make_host("billing", upstream_tls=mtls())
+    host = make_host("orders", upstream_tls=mtls(ca_certificate=CA.pem + LEAF.chain_pem))
+    assert codes_of(host.upstream_tls) == ["shared_certificate", "leaf_as_ca"]
+    assert codes_of(make_host("plain").upstream_tls) == []
+
+
+def test_an_intermediate_in_the_bundle_is_missed_in_the_chain() -> None:
+    """What is stored is judged together."""
+    issuing = Authority("Issuing CA", parent=CA)
+    leaf = issuing.client("orders")
+    only_leaf = leaf.chain_pem[: leaf.chain_pem.index("-----END") + len("-----END CERTIFICATE-----\n")]
+    changes = mtls(client_certificate=only_leaf, client_key=leaf.key_pem, ca_certificate=issuing.pem)
+    assert codes_of(make_host(upstream_tls=changes).upstream_tls) == ["missing_intermediate"]
+
+
+def test_the_local_authority_is_known() -> None:
+    """Once there is one."""
+    assert local_authorities() == ()
+    ensure_authority()
+    authority = active_authority()
+    assert authority is not None
+    assert local_authorities() == (authority.certificate,)
+
+
+def test_an_empty_configuration_has_no_warnings() -> None:
+    """Nor does one that only names a server."""
+    host = make_host(upstream_tls=UpstreamTLSChanges(server_name="orders.internal"))
+    assert codes_of(host.upstream_tls) == []

@@ -1,0 +1,58 @@
+"""Form fields for what operators upload.
+
+Laws of this module: no widget renders a private key; a file is looked at only after its size.
+"""
+
+import re
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+
+from upstream_tls.tls.der import to_pem
+from upstream_tls.tls.pem import MAX_PEM_BYTES
+
+PEM_ATTRIBUTES = {
+    "rows": 6,
+    "spellcheck": "false",
+    "autocomplete": "off",
+    "style": "font-family: ui-monospace, monospace; font-size: 12px",
+}
+
+
+class CertificateTextarea(UnfoldAdminTextareaWidget):
+    """Shows certificates, never a private key."""
+
+    def format_value(self, value: Any) -> str | None:
+        return None if "PRIVATE KEY" in str(value) else super().format_value(value)
+
+
+class WriteOnlyTextarea(UnfoldAdminTextareaWidget):
+    """Takes a text and never shows one."""
+
+    def format_value(self, value: Any) -> str | None:
+        return None
+
+
+class UploadField(forms.FileField):
+    """An uploaded file as PEM text, whatever it was; None when no file was chosen."""
+
+    widget = UnfoldAdminFileFieldWidget
+
+    def to_python(self, data: Any) -> Any:
+        upload = super().to_python(data)
+        if upload is None:
+            return None
+        if upload.size > MAX_PEM_BYTES:
+            raise ValidationError(f"The file is larger than {MAX_PEM_BYTES // 1024} KiB.", code="bad_pem")
+        return to_pem(upload.read()).decode("utf-8", "replace")
+
+
+class ListField(forms.CharField):
+    """Values separated by commas or white space."""
+
+    widget = UnfoldAdminTextInputWidget
+
+    def to_python(self, value: Any) -> Any:
+        return tuple(part for part in re.split(r"[\s,]+", super().to_python(value) or "") if part)
