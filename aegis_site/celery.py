@@ -11,5 +11,6 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
     "compile-changed-hosts": {"task": "hosts.tasks.compile_changed_hosts", "schedule": 15.0},
+    "expire-lost-connection-tests": {"task": "hosts.tasks.expire_lost_connection_tests", "schedule": 15.0},
     "forget-lost-workers": {"task": "hosts.tasks.forget_lost_workers", "schedule": 600.0},
 }

@@ -17,10 +17,11 @@ DEMO_SERVER_NAME = "demo-upstream.internal"
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """The demo of one data directory; its upstream listens on `address`."""
+    """The demo of one data directory; its upstream listens on `address`. `has_zoo`: broken ones run as well."""
 
     data_dir: Path
     address: BindAddress
+    has_zoo: bool = False
 
     @property
     def directory(self) -> Path:
@@ -48,9 +49,13 @@ class Demo:
         """Two commands to try: through the proxy, and straight at the upstream without a certificate."""
         proxy = f"http://{environment.proxy_http[0].url_host}/"
         upstream = f"https://{self.address.url_host}/"
+        zoo = [
+            "The zoo: in the admin, open a host named zoo-... and press Test Connection to see what it says.",
+        ]
         return [
             "Through the proxy, which presents its certificate (200, and the subject that the upstream saw):",
             f"  curl -i -H 'Host: {DEMO_DOMAIN}' {proxy}",
             "Straight at the upstream, without a certificate (refused in the TLS handshake):",
             f"  curl -i --cacert {shlex.quote(str(self.ca_path))} {upstream}",
+            *(zoo if self.has_zoo else ()),
         ]

@@ -12,10 +12,11 @@ _ENVIRONMENT = read_environment()
 _QUIET = {"level": "WARNING", "handlers": ["stderr"], "propagate": False}
 
 bind = [str(_ENVIRONMENT.web_bind)]
-# One process: the admin's load is small, its memory is not. Threads wait for the database and for test results.
+# One process: the admin's load is small, its memory is not. Threads wait for the database and for connection tests, of
+# which twenty at once leave enough of them for everybody else.
 workers = 1
 worker_class = "gthread"
-threads = 8
+threads = 32
 # Above the eight seconds within which a connection test answers.
 timeout = 30
 graceful_timeout = 5

@@ -101,6 +101,8 @@ class Instance:
             return
         if self._demo:
             start(processes.demo_upstream(self._demo, variables))
+        if self._demo and self._demo.has_zoo:
+            start(processes.demo_zoo(self._demo, variables))
         start(processes.web(variables))
         start(processes.proxy(variables))
         start(processes.worker(self._environment, variables))
@@ -215,15 +217,20 @@ def become(*arguments: str) -> NoReturn:
     os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": path})  # noqa: S606 (a list, no shell)
 
 
+def _demo(environment: Environment, address: str, *, has_zoo: bool) -> Demo:
+    return Demo(environment.data_dir, BindAddress.parse(address, variable="--demo"), has_zoo)
+
+
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="manage.py up")
     parser.add_argument("--demo", metavar="ADDRESS", help="where the demo upstream listens")
-    demo_address = parser.parse_args(arguments).demo
+    parser.add_argument("--zoo", action="store_true", help="run the demo's broken upstreams as well")
+    options = parser.parse_args(arguments)
     try:
         environment = read_environment()
         os.umask(PRIVATE_UMASK)
         environment.data_dir.mkdir(exist_ok=True)
-        demo = Demo(environment.data_dir, BindAddress.parse(demo_address, variable="--demo")) if demo_address else None
+        demo = _demo(environment, options.demo, has_zoo=options.zoo) if options.demo else None
         with InstanceLock(environment.data_dir):
             check_listeners_are_free(environment)
             task.react(lambda reactor: Instance(reactor=reactor, environment=environment, demo=demo).run())

@@ -57,13 +57,13 @@ def web(variables: Mapping[str, str]) -> Child:
 
 
 def worker(environment: Environment, variables: Mapping[str, str]) -> Child:
-    """The Celery worker. Threads: its tasks wait for the network, and one process costs a third of three.
+    """The Celery worker: one process, whose threads the settings count.
 
     Tasks need the models, not the admin and DRF: the proxy's settings fit.
     """
     argv = (
         *_celery("worker", environment),
-        *("--pool", "threads", "--concurrency", "4", "--hostname", "worker@%h"),
+        *("--hostname", "worker@%h"),
         # They keep several workers in step; here is one.
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     )
@@ -87,6 +87,12 @@ def demo_upstream(demo: Demo, variables: Mapping[str, str]) -> Child:
     """The demo's upstream."""
     argv = (sys.executable, "-m", "aegis_site.demo_upstream", str(demo.data_dir), str(demo.address))
     return Child(name="upstream", argv=argv, env=_python_env(variables))
+
+
+def demo_zoo(demo: Demo, variables: Mapping[str, str]) -> Child:
+    """The demo's broken upstreams."""
+    argv = (sys.executable, "-m", "aegis_site.demo_zoo", str(demo.data_dir))
+    return Child(name="zoo", argv=argv, env=_python_env(variables))
 
 
 def _valkey_binary() -> Path:

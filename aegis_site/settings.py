@@ -90,6 +90,9 @@ WHITENOISE_AUTOREFRESH = False
 
 # A pasted certificate bundle is text in one field; everything above this is refused before it is parsed.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+# Files do not count towards it; they have their own limit, and none is written to a disk.
+FILE_UPLOAD_HANDLERS = ["aegis_site.kernel.uploads.BoundedMemoryUploadHandler"]
+DATA_UPLOAD_MAX_NUMBER_FILES = 10
 
 # Cookies and headers. Production sits behind TLS; the embedded admin listens on loopback without it.
 SESSION_COOKIE_NAME = "aegis_session"
@@ -119,13 +122,19 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     # A stopped or unreachable Redis must not hold up a request that enqueues something, nor a worker that waits:
-    # kombu's blocking read takes one second, so five seconds of silence mean that nobody is there.
-    "socket_timeout": 5,
+    # kombu's blocking read takes one second, so two seconds of silence mean that nobody is there. Three times that, for
+    # the connection it had and two tries, still fits into the eight seconds of a connection test.
+    "socket_timeout": 2,
     "socket_connect_timeout": 2,
     "health_check_interval": 5,
 }
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.2}
 CELERY_TASK_TIME_LIMIT = 300
+# Threads, because tasks wait for the network: a connection test for five seconds, and twenty people may press the
+# button at once. They start when they are needed. A busy worker hoards no message that another one could take.
+CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_CONCURRENCY = 32
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # The default of Celery 6: a late acknowledgement that cannot arrive any more means that the task is delivered again.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True

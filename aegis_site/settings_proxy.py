@@ -12,5 +12,5 @@ INSTALLED_APPS = [
     "healthchecks",
     "proxyworker",
 ]
-MIDDLEWARE = []
-TEMPLATES = []
+MIDDLEWARE = list[str]()
+TEMPLATES = list[dict[str, object]]()

@@ -6,6 +6,8 @@ from django.views.generic import RedirectView
 
 from aegis_site.readiness import healthz, readyz
 
+handler400 = "aegis_site.error_pages.bad_request"
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),

@@ -7,7 +7,7 @@ Laws of this module:
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -21,25 +21,31 @@ from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 
 from aegis_site.kernel.admin import ReadOnlyAdmin, action, display
 from hosts.badges import badge, badges, host_badges
+from hosts.connection_test_admin import SAVE_AND_TEST, ConnectionTestAdmin
+from hosts.connection_tests import last_outcomes
 from hosts.forms import HostForm, UpstreamForm, UpstreamFormSet
 from hosts.models import CompiledHost, Host, ProxyWorker, Upstream
 from hosts.publish import publish_on_commit
 from hosts.querysets import HostQuerySet
 from hosts.selectors import WorkerHealth, published_state, refusals, worker_health
 from hosts.services import MAX_UPSTREAMS, delete_hosts, install_issued_certificate, write_domains
+from hosts.upstream_setup_admin import UpstreamSetupAdmin
 from localca.models import IssuedCertificate
 from upstream_tls.models import UpstreamTLSConfiguration
-from upstream_tls.panels import certificates_panel
+from upstream_tls.panels import certificates_panel, crls_panel
+from upstream_tls.selectors import host_names_by_key, local_authorities, warnings_of
+from upstream_tls.tls.lint import LintWarning
 
 # How many upstreams the list names before it counts the rest.
 LISTED_UPSTREAMS = 2
 
 ISSUE_ACTION = "hosts_host_save_and_issue"
-SECRET_PARAMETERS = ("client_key", "client_key_passphrase", "kept_client_key")
+# A key may have been pasted beside the certificate.
+SECRET_PARAMETERS = ("client_certificate", "client_key", "client_key_passphrase", "kept_client_key")
 
 HEALTH_BADGES = {WorkerHealth.CURRENT: "success", WorkerHealth.BEHIND: "warning", WorkerHealth.LOST: "danger"}
 
@@ -49,19 +55,35 @@ GENERAL_FIELDS = ["name", "domains", "enabled", "preserve_host"]
 TLS_FIELDS = [
     "tls_enabled",
     "client_certificate",
+    "client_certificate_file",
     "client_certificate_facts",
     "client_key",
+    "client_key_file",
     "kept_client_key",
     "client_key_passphrase",
     "clear_client_key",
     "ca_certificate",
+    "ca_certificate_file",
     "ca_certificate_facts",
     "skip_verify",
     "server_name",
+    "connection_test",
+]
+ADVANCED_TLS_FIELDS = [
+    "verify_name",
+    ("min_version", "max_version"),
+    "ciphers",
+    "alpn",
+    "crl",
+    "crl_file",
+    "crl_facts",
+    "pinned_spki_sha256",
+    "verify_depth",
 ]
 VIEW_FIELDSETS: Fieldsets = [
     ("General", {"fields": ["name", "domain_names", "enabled", "preserve_host"]}),
-    ("Upstream TLS", {"fields": ["protection", "client_certificate_facts", "ca_certificate_facts"]}),
+    ("Upstream TLS", {"fields": ["protection", "client_certificate_facts", "ca_certificate_facts", "crl_facts"]}),
+    ("Connection test", {"fields": ["connection_test_result"]}),
     ("Proxy workers", {"fields": ["published"]}),
 ]
 
@@ -98,18 +120,27 @@ class UpstreamInline(TabularInline):
 
 
 @admin.register(Host)
-class HostAdmin(ModelAdmin):
+class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin):
     """List and editor of proxy hosts."""
 
     form = HostForm
     inlines = [UpstreamInline]
-    list_display = ["name", "domain_names", "upstream_summary", "protection", "enabled"]
+    list_display = ["name", "domain_names", "upstream_summary", "protection", "last_test", "enabled"]
     list_filter = ["enabled", "upstream_tls__enabled", "upstream_tls__skip_verify"]
     search_fields = ["name", "domains__name", "upstreams__address"]
     list_per_page = 50
-    actions_submit_line = ["save_and_issue"]
+    actions_submit_line = ["save_and_test", "save_and_issue"]
     change_form_before_template = "hosts/editor_status.html"
-    readonly_fields = ["client_certificate_facts", "ca_certificate_facts", "published", "domain_names", "protection"]
+    readonly_fields = [
+        "client_certificate_facts",
+        "ca_certificate_facts",
+        "crl_facts",
+        "connection_test",
+        "connection_test_result",
+        "published",
+        "domain_names",
+        "protection",
+    ]
 
     # What the pages show
 
@@ -121,8 +152,10 @@ class HostAdmin(ModelAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist: ChangeList = super().get_changelist_instance(request)
         refused = refusals(now=timezone.now())
+        tested = last_outcomes([host.pk for host in changelist.result_list])
         for host in changelist.result_list:
             host.refused_because = refused.get(str(host.pk)) or host.problem
+            host.last_test_of_saved = tested.get(host.pk)
         return changelist
 
     def get_fieldsets(self, request: HttpRequest, obj: Host | None = None) -> Fieldsets:
@@ -131,7 +164,11 @@ class HostAdmin(ModelAdmin):
         configuration = UpstreamTLSConfiguration() if obj is None else _configuration(obj)
         fieldsets: Fieldsets = [
             ("General", {"fields": GENERAL_FIELDS}),
-            ("Upstream TLS", {"fields": _tls_fields(configuration)}),
+            ("Upstream TLS", {"fields": _present(TLS_FIELDS, configuration)}),
+            (
+                "Advanced upstream TLS",
+                {"fields": _present(ADVANCED_TLS_FIELDS, configuration), "classes": ["collapse"]},
+            ),
         ]
         return fieldsets if obj is None else [*fieldsets, ("Proxy workers", {"fields": ["published"]})]
 
@@ -152,11 +189,17 @@ class HostAdmin(ModelAdmin):
 
     @display(description="Stored certificate")
     def client_certificate_facts(self, host: Host) -> SafeString:
-        return certificates_panel(_configuration(host).client_certificate_facts, now=timezone.now())
+        warnings = _warnings(host, "client_certificate")
+        return certificates_panel(_configuration(host).client_certificate_facts, now=timezone.now(), warnings=warnings)
 
     @display(description="Stored CA certificates")
     def ca_certificate_facts(self, host: Host) -> SafeString:
-        return certificates_panel(_configuration(host).ca_certificate_facts, now=timezone.now())
+        warnings = _warnings(host, "ca_certificate")
+        return certificates_panel(_configuration(host).ca_certificate_facts, now=timezone.now(), warnings=warnings)
+
+    @display(description="Stored revocation lists")
+    def crl_facts(self, host: Host) -> SafeString:
+        return crls_panel(_configuration(host).revocation_lists, warnings=_warnings(host, "crl"))
 
     @display(description="Workers")
     def published(self, host: Host) -> SafeString:
@@ -203,6 +246,8 @@ class HostAdmin(ModelAdmin):
         form.configuration.host = obj  # again: Django's formsets give a new object another primary key
         form.configuration.save()
         publish_on_commit([obj.pk])
+        for notice in form.notices:
+            self.message_user(request, notice, messages.INFO)
         super().save_model(request, obj, form, change)
 
     def delete_model(self, request: HttpRequest, obj: Host) -> None:
@@ -222,22 +267,29 @@ class HostAdmin(ModelAdmin):
         self.message_user(request, _issued_message(record), messages.SUCCESS)
 
     def response_add(self, request: HttpRequest, obj: Host, post_url_continue: str | None = None) -> HttpResponse:
-        if self._is_issuing(request):
-            return self._back_to_editor(obj)
+        if self._stays_in_editor(request):
+            return self._back_to_editor(request, obj)
         response: HttpResponse = super().response_add(request, obj, post_url_continue)
         return response
 
     def response_change(self, request: HttpRequest, obj: Host) -> HttpResponse:
-        if self._is_issuing(request):
-            return self._back_to_editor(obj)
+        if self._stays_in_editor(request):
+            return self._back_to_editor(request, obj)
         response: HttpResponse = super().response_change(request, obj)
         return response
 
     def _is_issuing(self, request: HttpRequest) -> bool:
         return ISSUE_ACTION in request.POST and self.has_issue_permission(request)
 
-    def _back_to_editor(self, host: Host) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:hosts_host_change", args=[host.pk]))
+    def _stays_in_editor(self, request: HttpRequest) -> bool:
+        return self._is_issuing(request) or self._is_testing(request)
+
+    def _is_testing(self, request: HttpRequest) -> bool:
+        return SAVE_AND_TEST in request.POST and self.has_test_permission(request)
+
+    def _back_to_editor(self, request: HttpRequest, host: Host) -> HttpResponse:
+        section = "#connection-test" if self._is_testing(request) else ""
+        return HttpResponseRedirect(reverse("admin:hosts_host_change", args=[host.pk]) + section)
 
 
 @admin.register(ProxyWorker)
@@ -272,14 +324,28 @@ def _configuration(host: Host) -> UpstreamTLSConfiguration:
     return getattr(host, "upstream_tls", None) or UpstreamTLSConfiguration(host_id=host.pk)
 
 
-def _tls_fields(configuration: UpstreamTLSConfiguration) -> list[str]:
+def _warnings(host: Host, field_name: str) -> list[LintWarning]:
+    """What the lint says about one field of a stored host. Two queries."""
+    configuration = _configuration(host)
+    found = warnings_of(
+        configuration,
+        host_name=host.name,
+        sharing=host_names_by_key([configuration]),
+        known=local_authorities(),
+        now=timezone.now(),
+    )
+    return [warning for warning in found if warning.field == field_name]
+
+
+def _present(fields: Sequence[Any], configuration: UpstreamTLSConfiguration) -> list[Any]:
     """Those that make sense: facts of what is stored, and removing a key that there is."""
     absent = {
         "client_certificate_facts": not configuration.client_certificate,
         "ca_certificate_facts": not configuration.ca_certificate,
+        "crl_facts": not configuration.crl,
         "clear_client_key": not configuration.has_client_key,
     }
-    return [name for name in TLS_FIELDS if not absent.get(name)]
+    return [name for name in fields if not (isinstance(name, str) and absent.get(name))]
 
 
 def _issued_message(record: IssuedCertificate) -> SafeString:

@@ -3,17 +3,20 @@
 Laws of this module:
 - `hosts.services` and the host editor are the only writers of Host, Domain and Upstream; every write of any of them
   also saves the Host, so `updated_at` names the version of the whole.
+- `hosts.connection_tests` is the only writer of ConnectionTest.
 - `hosts.publish` is the only writer of CompiledHost and GenerationCounter, `hosts.worker_feed` of ProxyWorker.
 """
 
 import uuid
+from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from aegis_site.kernel.fields import SealedField
-from hosts.querysets import CompiledHostQuerySet, HostQuerySet
+from hosts.querysets import CompiledHostQuerySet, ConnectionTestQuerySet, HostQuerySet
 from hosts.validators import clean_address, validate_printable
 
 
@@ -155,3 +158,69 @@ class ProxyWorker(models.Model):
 
     def __str__(self) -> str:
         return self.worker_id
+
+
+class ConnectionTestState(models.TextChoices):
+    """Where a connection test stands: QUEUED -> RUNNING -> DONE, and from the first two EXPIRED."""
+
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    EXPIRED = "expired", "Expired"
+
+
+class ConnectionTest(models.Model):
+    """One upstream's TLS handshake, tried on request. Tests that were requested together share their `batch`.
+
+    `job` is what to try, sealed: it may hold a client key that was pasted and never saved. It goes when the test ends.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    batch = models.UUIDField(db_index=True, editable=False)
+    # Null while the host, or the upstream's row in the editor, is not saved yet.
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, null=True, related_name="connection_tests")
+    upstream = models.ForeignKey(Upstream, on_delete=models.SET_NULL, null=True, related_name="connection_tests")
+    address = models.CharField(max_length=253)
+    port = models.PositiveIntegerField()
+    is_of_saved_host = models.BooleanField(help_text="Whether the host was tested as stored, not as edited.")
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    state = models.CharField(max_length=7, choices=ConnectionTestState, default=ConnectionTestState.QUEUED)
+    job = SealedField()
+    success = models.BooleanField(null=True)
+    code = models.CharField(max_length=50, blank=True, help_text="Why it failed: a code of docs/diagnosis.md.")
+    result: "models.JSONField[dict[str, Any] | None, dict[str, Any] | None]" = models.JSONField(null=True)
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    objects = ConnectionTestQuerySet.as_manager()
+
+    class Meta:
+        # Of a batch the failures first.
+        ordering = ["-created_at", "success", "pk"]
+        indexes = [models.Index(fields=["host", "-created_at"], name="hosts_connectiontest_latest")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(state=ConnectionTestState.DONE, result__isnull=False, success__isnull=False)
+                | (~models.Q(state=ConnectionTestState.DONE) & models.Q(result__isnull=True, success__isnull=True)),
+                name="hosts_connectiontest_done_has_result",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=[ConnectionTestState.QUEUED, ConnectionTestState.RUNNING])
+                | models.Q(job__isnull=True),
+                name="hosts_connectiontest_ended_has_no_job",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"test of {self.target}"
+
+    @property
+    def target(self) -> str:
+        """Address and port as they are written in a URL."""
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.state in (ConnectionTestState.DONE, ConnectionTestState.EXPIRED)

@@ -1,11 +1,12 @@
 """Sets of rows that several parts ask for."""
 
+import datetime
 from typing import TYPE_CHECKING
 
 from django.db import models
 
 if TYPE_CHECKING:
-    from hosts.models import CompiledHost, Host  # noqa: F401 (type parameters)
+    from hosts.models import CompiledHost, ConnectionTest, Host  # noqa: F401 (type parameters)
 
 
 class HostQuerySet(models.QuerySet["Host"]):
@@ -23,3 +24,24 @@ class CompiledHostQuerySet(models.QuerySet["CompiledHost"]):
         """What a worker of this generation has not seen, in order. A new worker (0) needs no tombstones."""
         entries = self.filter(generation__gt=generation).order_by("generation")
         return entries if generation else entries.exclude(entry_json="")
+
+
+class ConnectionTestQuerySet(models.QuerySet["ConnectionTest"]):
+    """Questions about connection tests, and the one way in which they end without a result."""
+
+    def unfinished(self) -> "ConnectionTestQuerySet":
+        """Those of which more will come."""
+        return self.filter(state__in=("queued", "running"))
+
+    def overdue(
+        self, now: datetime.datetime, *, taken_within: datetime.timedelta, ended_within: datetime.timedelta
+    ) -> "ConnectionTestQuerySet":
+        """Those that no worker took, or that did not end, in time since they were requested."""
+        return self.filter(
+            models.Q(state="queued", created_at__lt=now - taken_within)
+            | models.Q(state="running", created_at__lt=now - ended_within)
+        )
+
+    def expire(self, now: datetime.datetime) -> int:
+        """End those that are unfinished at this very moment. How many there were."""
+        return self.unfinished().update(state="expired", job=None, finished_at=now)

@@ -1,10 +1,12 @@
-"""Periodic work on hosts. Each task is a sweep and may run at any time, also twice."""
+"""Work on hosts outside of requests. Each task may run at any time, also twice; the periodic ones are sweeps."""
 
 import datetime
 
 from celery import shared_task
 from django.utils import timezone
 
+from hosts.connection_test_run import run_tests
+from hosts.connection_tests import expire_lost_tests
 from hosts.models import ProxyWorker
 from hosts.publish import publish
 from hosts.selectors import hosts_to_compile
@@ -23,3 +25,15 @@ def compile_changed_hosts() -> None:
 def forget_lost_workers() -> None:
     """Delete workers that have not reported for long."""
     ProxyWorker.objects.filter(last_seen_at__lt=timezone.now() - FORGET_WORKER_AFTER).delete()
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def run_connection_tests(test_ids: list[str]) -> None:
+    """Run the requested tests of a batch; delivered twice, it runs them once."""
+    run_tests(test_ids)
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def expire_lost_connection_tests() -> None:
+    """End tests whose worker died, so that no pasted key waits in a row for ever."""
+    expire_lost_tests(now=timezone.now())

@@ -4,8 +4,13 @@ Laws of this module: a serializer knows the shape of a document and nothing of w
 by the services, which the host editor uses as well. Keys and passphrases have write-only fields.
 """
 
+import base64
+from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
+from cryptography import x509
+from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.reverse import reverse
 
@@ -13,7 +18,8 @@ from aegis_site.kernel.api import CertificateFactsSerializer, StrictSerializer
 from hosts.models import Host, ProxyWorker, Upstream
 from hosts.specs import HostSpec, UpstreamSpec
 from upstream_tls.changes import UpstreamTLSChanges
-from upstream_tls.models import UpstreamTLSConfiguration
+from upstream_tls.models import TLSVersion, UpstreamTLSConfiguration, default_alpn
+from upstream_tls.selectors import HostNames, host_names_by_key, local_authorities, warnings_of
 
 
 class Text(serializers.CharField):
@@ -42,19 +48,46 @@ class UpstreamSerializer(StrictSerializer[Upstream]):
     enabled = serializers.BooleanField(required=False)
 
 
+class Base64(serializers.Field[bytes, str, str, bytes]):
+    """Bytes, written as base64; line breaks are allowed."""
+
+    default_error_messages = {"invalid": "This is not base64."}
+
+    def to_internal_value(self, data: Any) -> bytes:
+        try:
+            return base64.b64decode("".join(data.split()), validate=True)
+        except (AttributeError, ValueError):
+            self.fail("invalid")
+
+
 class UpstreamTLSSerializer(StrictSerializer[UpstreamTLSConfiguration]):
-    """TLS towards the upstreams of a host. Facts are those of the leaf, and of the first certificate of the bundle."""
+    """TLS towards the upstreams of a host.
+
+    `..._info` are the facts of the leaf, and of the first certificate of the bundle; `ca_certificates_info` has all of
+    it. `client_pkcs12` is a PKCS#12 file that brings certificate and key. `warnings` never stopped anybody from saving.
+    """
 
     enabled = serializers.BooleanField(required=False)
     client_certificate = Text()
     client_certificate_info = serializers.SerializerMethodField()
     client_key = Text(write_only=True)
+    client_pkcs12 = Base64(write_only=True, required=False)
     client_key_passphrase = Text(write_only=True)
     client_key_set = serializers.BooleanField(source="has_client_key", read_only=True)
     ca_certificate = Text()
     ca_certificate_info = serializers.SerializerMethodField()
+    ca_certificates_info = serializers.SerializerMethodField()
     skip_verify = serializers.BooleanField(required=False)
     server_name = Text()
+    verify_name = Text()
+    min_version = Text()
+    max_version = Text()
+    ciphers = Text()
+    alpn = serializers.ListField(child=Text(), required=False)
+    crl = Text()
+    pinned_spki_sha256 = serializers.ListField(child=Text(), required=False)
+    verify_depth = serializers.IntegerField(required=False, allow_null=True)
+    warnings = serializers.SerializerMethodField()
 
     def get_client_certificate_info(self, configuration: UpstreamTLSConfiguration) -> dict[str, Any] | None:
         facts = configuration.client_certificate_facts
@@ -64,9 +97,34 @@ class UpstreamTLSSerializer(StrictSerializer[UpstreamTLSConfiguration]):
         facts = configuration.ca_certificate_facts
         return dict(CertificateFactsSerializer(facts[0]).data) if facts else None
 
+    def get_ca_certificates_info(self, configuration: UpstreamTLSConfiguration) -> list[dict[str, Any]]:
+        return [dict(CertificateFactsSerializer(facts).data) for facts in configuration.ca_certificate_facts]
+
+    def get_warnings(self, configuration: UpstreamTLSConfiguration) -> list[dict[str, str]]:
+        found = warnings_of(
+            configuration,
+            host_name=configuration.host.name,
+            sharing=self._sharing,
+            known=self._known,
+            now=timezone.now(),
+        )
+        return [asdict(warning) for warning in found]
+
+    @cached_property
+    def _sharing(self) -> HostNames:
+        """For all hosts that are shown together, so that a page of them costs one query."""
+        hosts = self.root.instance if isinstance(self.root, serializers.ListSerializer) else [self.root.instance]
+        configurations = [getattr(host, "upstream_tls", None) for host in hosts or ()]
+        return host_names_by_key(configuration for configuration in configurations if configuration)
+
+    @cached_property
+    def _known(self) -> tuple[x509.Certificate, ...]:
+        return local_authorities()
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if attrs.get("client_key_passphrase") and not attrs.get("client_key"):
-            message = "A passphrase opens the client_key that is sent with it, and is not stored."
+        encrypted = ("client_key", "client_pkcs12", "client_certificate")
+        if attrs.get("client_key_passphrase") and not any(attrs.get(name) for name in encrypted):
+            message = "A passphrase opens the client_key or client_pkcs12 that is sent with it, and is not stored."
             raise serializers.ValidationError({"client_key_passphrase": message}, code="without_key")
         return attrs
 
@@ -118,6 +176,9 @@ def spec_of(document: dict[str, Any], *, is_whole: bool) -> HostSpec:
     tls = (_TLS_DEFAULTS if is_whole else {}) | document.get("upstream_tls", {})
     if "domains" in values:
         values["domains"] = tuple(values["domains"])
+    for name in ("alpn", "pinned_spki_sha256"):
+        if name in tls:
+            tls[name] = tuple(tls[name])
     if "upstreams" in values:
         values["upstreams"] = tuple(_upstream_spec(upstream) for upstream in values["upstreams"])
     return HostSpec(**values | {"upstream_tls": UpstreamTLSChanges(**tls)})
@@ -136,6 +197,14 @@ _TLS_DEFAULTS: dict[str, Any] = {
     "ca_certificate": "",
     "skip_verify": False,
     "server_name": "",
+    "verify_name": "",
+    "min_version": TLSVersion.TLS_1_2.value,
+    "max_version": TLSVersion.TLS_1_3.value,
+    "ciphers": "",
+    "alpn": tuple(default_alpn()),
+    "crl": "",
+    "pinned_spki_sha256": (),
+    "verify_depth": None,
 }
 
 
@@ -148,3 +217,17 @@ def _upstream_spec(document: dict[str, Any]) -> UpstreamSpec:
         port=document.get("port", 80 if scheme == "http" else 443),
         enabled=document.get("enabled", True),
     )
+
+
+class ConnectionTestRequestSerializer(StrictSerializer[Any]):
+    """Which upstreams to test, and with which changes that are not saved; nothing means the first, as saved."""
+
+    upstream = serializers.UUIDField(required=False)
+    all = serializers.BooleanField(required=False)
+    upstream_tls = UpstreamTLSSerializer(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "upstream" in attrs and attrs.get("all"):
+            message = "Name one upstream or ask for all of them."
+            raise serializers.ValidationError({"upstream": message}, code="upstream_and_all")
+        return attrs

@@ -5,17 +5,41 @@ from typing import Any, cast
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
 from django.db.models import QuerySet
-from rest_framework import mixins, status, viewsets
+from rest_framework import exceptions, mixins, status, viewsets
+from rest_framework.decorators import action
 from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from aegis_site.kernel.api import check_if_match, etag_of
-from hosts.api.serializers import HostSerializer, WorkerSerializer, spec_of
-from hosts.models import Host, ProxyWorker
+from aegis_site.kernel.api_policy import ModelPermissions
+from hosts.api.serializers import ConnectionTestRequestSerializer, HostSerializer, WorkerSerializer, spec_of
+from hosts.connection_tests import (
+    NotRun,
+    all_upstreams,
+    candidate_configuration,
+    first_upstream,
+    one_upstream,
+    request_tests,
+    results_of,
+    wait_for,
+)
+from hosts.models import Host, ProxyWorker, Upstream
 from hosts.selectors import latest_generation
 from hosts.services import create_host, delete_host, update_host
 from hosts.specs import HostSpec
+
+
+class MayChange(ModelPermissions):
+    """For a POST that makes no row of the view's model: it asks for what a change would."""
+
+    perms_map = {**ModelPermissions.perms_map, "POST": ModelPermissions.perms_map["PATCH"]}
+
+
+class TestsNotRun(exceptions.APIException):
+    """The Celery worker has no answer."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
 
 
 class HostViewSet(viewsets.GenericViewSet[Host]):
@@ -57,6 +81,32 @@ class HostViewSet(viewsets.GenericViewSet[Host]):
         delete_host(host=self._locked_host(request), user=_user(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
+    @action(detail=True, methods=["post"], url_path="test-upstream-tls", permission_classes=[MayChange])
+    def test_upstream_tls(self, request: Request, pk: str) -> Response:
+        """Test the TLS handshake with upstreams of this host, as saved or with changes that are not. Saves nothing.
+
+        200 whenever the test ran, whatever came of it; the answer takes eight seconds at most.
+        """
+        host = self.get_object()
+        serializer = ConnectionTestRequestSerializer(data=request.data, context=self.get_serializer_context())
+        serializer.is_valid(raise_exception=True)
+        document = serializer.validated_data
+        # Fails before anything is looked up, so that a caller fixes values first.
+        changes = spec_of({"upstream_tls": document.get("upstream_tls", {})}, is_whole=False).upstream_tls
+        configuration = candidate_configuration(host, changes)
+        batch = request_tests(
+            host=host,
+            domains=[domain.name for domain in host.domains.all()],
+            upstreams=_upstreams_to_test(host, document),
+            configuration=configuration,
+            user=_user(request),
+        )
+        try:
+            results = results_of(wait_for(batch))
+        except NotRun as error:
+            raise TestsNotRun(error.message, code=error.code) from error
+        return Response({"results": results} if document.get("all") else results[0])
+
     @transaction.atomic
     def _update(self, request: Request, *, is_whole: bool) -> Response:
         host = self._locked_host(request)
@@ -94,3 +144,15 @@ class WorkerViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[ProxyWorker])
 def _user(request: Request) -> AbstractBaseUser:
     """The signed-in user; permissions were checked before."""
     return cast("AbstractBaseUser", request.user)
+
+
+def _upstreams_to_test(host: Host, document: dict[str, Any]) -> list[Upstream]:
+    upstreams = list(host.upstreams.all())
+    if document.get("all"):
+        return all_upstreams(upstreams)
+    if "upstream" not in document:
+        return first_upstream(upstreams)
+    for upstream in upstreams:
+        if upstream.pk == document["upstream"]:
+            return one_upstream(upstream)
+    raise exceptions.ValidationError({"upstream": "This host has no such upstream."}, code="unknown_upstream")

@@ -12,8 +12,9 @@ def test_it_listens_on_the_configured_address_only() -> None:
 
 
 def test_it_is_one_process_with_threads() -> None:
-    """Memory is for the proxy."""
+    """Memory is for the proxy; twenty people who wait for a connection test leave threads for others."""
     assert (gunicorn_config.workers, gunicorn_config.worker_class) == (1, "gthread")
+    assert gunicorn_config.threads >= 20 + 8
 
 
 def test_it_logs_as_all_of_aegis_does() -> None:

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,9 @@ def test_the_ready_block_has_addresses_that_work_on_this_machine() -> None:
 def test_the_demo_prints_its_lines_and_then_that_it_is_ready() -> None:
     """Whoever waits for the last line has seen the commands."""
     assert an_instance(DEMO)._ready_block().endswith("https://127.0.0.1:4433/\nDemo is ready.")
+    with_zoo = an_instance(replace(DEMO, has_zoo=True))._ready_block()
+    assert "press Test Connection" in with_zoo
+    assert with_zoo.endswith("\nDemo is ready.")
 
 
 @pytest.mark.parametrize(

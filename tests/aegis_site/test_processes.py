@@ -31,6 +31,7 @@ def children() -> list[Child]:
         processes.beat(ENVIRONMENT, VARIABLES),
         processes.proxy(VARIABLES),
         processes.demo_upstream(Demo(Path("/data"), BindAddress("127.0.0.1", 4433)), VARIABLES),
+        processes.demo_zoo(Demo(Path("/data"), BindAddress("127.0.0.1", 4433)), VARIABLES),
     ]
 
 

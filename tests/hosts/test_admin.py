@@ -2,11 +2,13 @@
 
 import re
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -17,6 +19,8 @@ from hosts.models import CompiledHost, Host, ProxyWorker
 from hosts.publish import compile_hosts
 from localca.models import IssuedCertificate
 from tests.hosts.examples import CA, LEAF, OTHER_LEAF, make_host, mtls
+from tests.support.odd_certificates import pem, revocation_list
+from tests.support.pkcs12_files import SECRET, pkcs12_of
 from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import UpstreamTLSConfiguration
 
@@ -193,7 +197,54 @@ def test_another_users_kept_key_does_not_open(client: Client, admin_client: Clie
     assert "The kept key is lost: paste it again." in response.content.decode()
 
 
+def test_files_are_uploaded_with_the_form(admin_client: Client) -> None:
+    """The form is multipart; what was put right is said after saving, and the key is nowhere in it."""
+    assert 'enctype="multipart/form-data"' in page(admin_client, ADD)
+    upload = SimpleUploadedFile("orders.p12", pkcs12_of(LEAF, CA.certificate), "application/x-pkcs12")
+    data = form_data(tls_enabled="on", client_certificate_file=upload, client_key_passphrase=SECRET)
+    response = admin_client.post(ADD, data, follow=True)
+    assert UpstreamTLSConfiguration.objects.get().client_key.reveal() == LEAF.key_pem.encode()
+    text = response.content.decode()
+    assert "The root CN=Orders CA was left out" in text
+    assert not any(canary in text for canary in CANARIES)
+
+
+def test_a_refused_file_is_not_lost(admin_client: Client) -> None:
+    """An error in an upstream row: the second try has certificate and key without any file."""
+    files = {
+        "client_certificate_file": SimpleUploadedFile("orders.pem", LEAF.chain_pem.encode()),
+        "client_key_file": SimpleUploadedFile("orders.key", LEAF.key_der),
+    }
+    response = admin_client.post(ADD, form_data(tls_enabled="on", address="a b", **files))
+    text = response.content.decode()
+    form = response.context["adminform"].form
+    assert not any(canary in text for canary in CANARIES)
+    again = {"client_certificate": form["client_certificate"].value(), "kept_client_key": hidden_key(text)}
+    assert admin_client.post(ADD, form_data(tls_enabled="on", **again)).status_code == 302
+    assert UpstreamTLSConfiguration.objects.get().client_key.reveal() == LEAF.key_pem.encode()
+
+
 # The editor
+
+
+def test_warnings_stand_below_what_they_are_about(admin_client: Client) -> None:
+    """In the editor, and for who may only look."""
+    crl = pem(revocation_list(CA, now=timezone.now() - timedelta(days=60)))
+    host = make_host(upstream_tls=mtls(ca_certificate=CA.pem + LEAF.chain_pem, crl=crl))
+    make_host("billing", upstream_tls=mtls())
+    text = page(admin_client, editor(host))
+    assert "The same key is used by billing too." in text
+    assert text.index('data-code="shared_certificate"') < text.index('data-code="leaf_as_ca"')
+    assert text.index('data-code="leaf_as_ca"') < text.index('data-code="crl_expired"')
+
+
+def test_advanced_settings_are_folded_until_one_of_them_is_wrong(admin_client: Client) -> None:
+    """Nobody needs them to begin with; an error must not hide in the fold."""
+    folded = re.compile(r"<details>\s*<summary>.*?Advanced upstream TLS", re.DOTALL)
+    assert folded.search(page(admin_client, editor(make_host())))
+    text = admin_client.post(ADD, form_data(name="other", domains="o.example", ciphers="nonsense")).content.decode()
+    assert "OpenSSL knows no TLS 1.2 cipher of this list." in text
+    assert not folded.search(text)
 
 
 def test_the_editor_shows_facts_and_never_the_key(admin_client: Client) -> None:

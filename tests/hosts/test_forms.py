@@ -1,26 +1,35 @@
 """The host editor's forms, without a browser."""
 
+import datetime
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, pkcs12
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.forms import inlineformset_factory
 from django.http import QueryDict
+from django.utils.datastructures import MultiValueDict
 
 from hosts.forms import HostForm, UpstreamForm, UpstreamFormSet
 from hosts.models import Host, Upstream
 from hosts.specs import UpstreamSpec
 from tests.hosts.examples import CA, LEAF, OTHER_LEAF, make_host, mtls
+from tests.support.odd_certificates import pem, revocation_list
+from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.kept_key import open_key, seal_key
 
 pytestmark = pytest.mark.django_db
 
 
-def bound(instance: Host | None = None, *, issuing: bool = False, **values: Any) -> HostForm:
+def bound(
+    instance: Host | None = None, *, issuing: bool = False, files: dict[str, bytes] | None = None, **values: Any
+) -> HostForm:
     """A submitted editor; a value of None leaves its field out."""
     fields = {"name": "orders", "domains": "orders.example.com", "enabled": "on", **values}
     data = QueryDict(mutable=True)
     data.update({name: value for name, value in fields.items() if value is not None})
-    form = HostForm(data, instance=instance)
+    uploads = {name: SimpleUploadedFile(f"{name}.file", content) for name, content in (files or {}).items()}
+    form = HostForm(data, MultiValueDict({name: [upload] for name, upload in uploads.items()}), instance=instance)
     form.user_id = 7
     form.is_issuing = issuing
     return form
@@ -164,6 +173,172 @@ def test_issuing_does_not_ask_for_a_certificate() -> None:
     assert form.is_valid(), form.errors
     assert not form.configuration.enabled
     assert form.configuration.server_name == "orders.internal"
+
+
+# Files
+
+PKCS12 = pkcs12.serialize_key_and_certificates(
+    b"orders", LEAF.key, LEAF.certificate, [CA.certificate], BestAvailableEncryption(b"a secret")
+)
+ENABLED = {"tls_enabled": "on"}
+
+
+def saved_pair(form: HostForm) -> tuple[str, bytes]:
+    assert form.is_valid(), form.errors
+    return form.configuration.client_certificate, form.configuration.client_key.reveal()
+
+
+def test_files_take_the_place_of_texts() -> None:
+    """In DER or PEM, for all four fields, whatever stood in the texts."""
+    crl = revocation_list(CA, now=datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC))
+    form = bound(
+        **mtls_fields(client_certificate=OTHER_LEAF.chain_pem, client_key=OTHER_LEAF.key_pem, ca_certificate="x"),
+        crl="x",
+        files={
+            "client_certificate_file": LEAF.certificate.public_bytes(Encoding.DER),
+            "client_key_file": LEAF.key_der,
+            "ca_certificate_file": CA.pem.encode("utf-16"),
+            "crl_file": crl.public_bytes(Encoding.DER),
+        },
+    )
+    assert saved_pair(form) == (LEAF.chain_pem, LEAF.key_pem.encode())
+    assert (form.configuration.ca_certificate, form.configuration.crl) == (CA.pem, pem(crl))
+
+
+@pytest.mark.parametrize("field", ["client_certificate_file", "client_key_file"])
+def test_a_pkcs12_file_fills_certificate_and_key(field: str) -> None:
+    """In either field, over whatever the page showed."""
+    form = bound(
+        **ENABLED,
+        client_certificate=OTHER_LEAF.chain_pem,
+        client_key_passphrase="a secret",
+        files={field: PKCS12},
+    )
+    assert saved_pair(form) == (LEAF.chain_pem, LEAF.key_pem.encode())
+    assert form.notices == ["The root CN=Orders CA was left out: the upstream has it, or would not trust it."]
+
+
+def test_a_pkcs12_file_waits_for_its_passphrase() -> None:
+    """It is kept sealed, so that only the passphrase has to be entered; with a wrong one, again."""
+    form = bound(**ENABLED, files={"client_certificate_file": PKCS12})
+    assert form.errors == {"client_certificate_file": ["This PKCS#12 file is encrypted: its passphrase is needed."]}
+    assert "What you uploaded is kept and waits for its passphrase" in form.as_p()
+    form = bound(**ENABLED, kept_client_key=form["kept_client_key"].value(), client_key_passphrase="wrong")
+    assert form.errors == {"client_certificate_file": ["The passphrase does not open this PKCS#12 file."]}
+    form = bound(**ENABLED, kept_client_key=form["kept_client_key"].value(), client_key_passphrase="a secret")
+    assert saved_pair(form) == (LEAF.chain_pem, LEAF.key_pem.encode())
+
+
+def test_nothing_uploaded_is_lost_in_an_error_elsewhere() -> None:
+    """Certificates come back as text, the key sealed: the second try needs no file and no passphrase."""
+    form = bound(
+        **ENABLED,
+        server_name="a b",
+        client_key_passphrase="a secret",
+        files={"client_certificate_file": PKCS12, "ca_certificate_file": CA.certificate.public_bytes(Encoding.DER)},
+    )
+    assert list(form.errors) == ["server_name"]
+    shown = form.as_p()
+    assert LEAF.key_pem.splitlines()[1] not in shown
+    assert "The root CN=Orders CA was left out" in shown
+    again = bound(
+        **ENABLED, **{name: form[name].value() for name in ("client_certificate", "ca_certificate", "kept_client_key")}
+    )
+    assert saved_pair(again) == (LEAF.chain_pem, LEAF.key_pem.encode())
+    assert again.configuration.ca_certificate == CA.pem
+
+
+def test_a_combined_paste_is_taken_apart() -> None:
+    """The key goes where it belongs, is said to, and survives an error elsewhere without being shown."""
+    combined = LEAF.key_pem + LEAF.chain_pem + CA.pem
+    form = bound(**ENABLED, client_certificate=combined)
+    assert saved_pair(form) == (LEAF.chain_pem, LEAF.key_pem.encode())
+    assert form.notices[0] == "The private key that stood beside the certificate was taken as Client Key."
+
+    form = bound(**ENABLED, client_certificate=combined, server_name="a b")
+    assert not form.is_valid()
+    assert form["client_certificate"].value() == LEAF.chain_pem
+    assert kept_key(form) == LEAF.key_pem
+    assert LEAF.key_pem.splitlines()[1] not in form.as_p()
+
+
+def test_a_new_certificate_is_compared_with_the_stored_key() -> None:
+    """Replacing one of the two alone is an error at the key; replacing both is not."""
+    host = make_host(upstream_tls=mtls())
+    other = {"client_certificate_file": OTHER_LEAF.chain_pem.encode()}
+    mismatch = {"client_key": ["tls: private key does not match public key"]}
+    assert bound(host, **ENABLED, files=other).errors == mismatch
+    only_key = bound(host, **ENABLED, client_certificate=LEAF.chain_pem, files={"client_key_file": OTHER_LEAF.key_der})
+    assert only_key.errors == mismatch
+    assert kept_key(only_key, str(host.pk)) == OTHER_LEAF.key_pem
+    both = bound(host, **ENABLED, files={**other, "client_key_file": OTHER_LEAF.key_der})
+    assert saved_pair(both) == (OTHER_LEAF.chain_pem, OTHER_LEAF.key_pem.encode())
+
+
+def test_rubbish_in_a_file_is_an_error_at_the_text_and_not_shown() -> None:
+    """Bytes that are nothing known do not fill the page."""
+    form = bound(**ENABLED, files={"client_certificate_file": b"\xff\xfe\0rubbish", "ca_certificate_file": b"\0" * 9})
+    assert {"client_certificate", "ca_certificate"} <= set(form.errors)
+    assert "rubbish" not in form.as_p()
+
+
+# Advanced settings
+
+
+def test_advanced_settings_are_read_and_shown() -> None:
+    """Lists as lists; what the page did not send is left alone."""
+    pin = "ab" * 32
+    form = bound(
+        verify_name="spiffe://example.org/orders",
+        min_version="TLSv1.3",
+        max_version="TLSv1.3",
+        alpn="http/1.1, http/1.0",
+        pinned_spki_sha256=f"{pin}\r\n{'CD' * 32}",
+        verify_depth="2",
+    )
+    assert form.is_valid(), form.errors
+    stored = form.configuration
+    assert (stored.verify_name, stored.min_version, stored.verify_depth) == (
+        "spiffe://example.org/orders",
+        "TLSv1.3",
+        2,
+    )
+    assert (stored.alpn, stored.pinned_spki_sha256) == (["http/1.1", "http/1.0"], [pin, "cd" * 32])
+
+    host = make_host(upstream_tls=UpstreamTLSChanges(alpn=("http/1.0",), pinned_spki_sha256=(pin,), verify_depth=2))
+    shown = HostForm(instance=host)
+    assert [shown[name].value() for name in ("alpn", "pinned_spki_sha256", "verify_depth")] == ["http/1.0", pin, 2]
+    untouched = bound(host)
+    assert untouched.is_valid(), untouched.errors
+    assert (untouched.configuration.alpn, untouched.configuration.verify_depth) == (["http/1.0"], 2)
+    cleared = bound(host, alpn="", pinned_spki_sha256="", verify_depth="")
+    assert cleared.is_valid(), cleared.errors
+    assert (cleared.configuration.alpn, cleared.configuration.pinned_spki_sha256) == ([], [])
+    assert cleared.configuration.verify_depth is None
+
+
+def test_errors_of_advanced_settings_stand_at_their_fields() -> None:
+    """The same rules as in the API."""
+    form = bound(
+        verify_name="a b",
+        min_version="TLSv1.3",
+        max_version="TLSv1.2",
+        ciphers="nonsense",
+        alpn="h2",
+        crl=CA.pem,
+        pinned_spki_sha256="x",
+        verify_depth="99",
+    )
+    assert set(form.errors) == {
+        "verify_name",
+        "max_version",
+        "ciphers",
+        "alpn",
+        "crl",
+        "pinned_spki_sha256",
+        "verify_depth",
+    }
+    assert list(bound(verify_depth="x", min_version="SSLv3").errors) == ["min_version", "verify_depth"]
 
 
 # Upstreams

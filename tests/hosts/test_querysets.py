@@ -1,13 +1,15 @@
 """Sets of rows."""
 
+import datetime
 import uuid
+from typing import Any
 
 import pytest
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from hosts.compile import compile_host
-from hosts.models import CompiledHost, Host
+from hosts.models import CompiledHost, ConnectionTest, Host
 from tests.hosts.examples import make_host, mtls
 
 pytestmark = pytest.mark.django_db
@@ -34,3 +36,29 @@ def test_a_worker_gets_what_it_has_not_seen() -> None:
     assert newer_than(0) == [1, 3]
     assert newer_than(1) == [2, 3]
     assert newer_than(3) == []
+
+
+def test_connection_tests_end_once() -> None:
+    """Overdue are those that were not taken, or not ended, in time; expiring leaves what is over alone."""
+    now, second = timezone.now(), datetime.timedelta(seconds=1)
+
+    def make(name: str, age_s: int, **values: Any) -> None:
+        ConnectionTest.objects.create(
+            batch=uuid.uuid4(),
+            address=name,
+            port=443,
+            is_of_saved_host=False,
+            created_at=now - age_s * second,
+            **values,
+        )
+
+    make("fresh", 1)
+    make("not taken", 3)
+    make("running", 3, state="running")
+    make("not ended", 9, state="running")
+    make("done", 9, state="done", result={}, success=True)
+    overdue = ConnectionTest.objects.overdue(now, taken_within=2 * second, ended_within=8 * second)
+    assert {test.address for test in overdue} == {"not taken", "not ended"}
+    assert ConnectionTest.objects.all().expire(now) == 4
+    assert ConnectionTest.objects.all().expire(now) == 0
+    assert ConnectionTest.objects.get(address="done").finished_at is None

@@ -4,10 +4,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from aegis_site import instance
 from aegis_site.demo_setup import set_up_demo
+from aegis_site.demo_zoo_setup import set_up_zoo
 from aegis_site.environment import EnvironmentProblem
 from aegis_site.first_run import FirstRunProblem, prepared
 
@@ -18,6 +19,13 @@ class Command(BaseCommand):
     help = "As `up`, and in addition an upstream that demands a client certificate and the host demo.localhost for it."
     requires_system_checks = []  # they would complain about what is not there yet
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--zoo",
+            action="store_true",
+            help="also run upstreams that are each broken in one way, with a host for each",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.AEGIS_IS_EMBEDDED:
             raise CommandError("the demo is for the embedded mode; unset AEGIS_DATABASE_URL")
@@ -26,8 +34,10 @@ class Command(BaseCommand):
         try:
             with prepared(announce=self.stdout.write):
                 demo = set_up_demo()
+                if options["zoo"]:
+                    set_up_zoo()
         except (FirstRunProblem, EnvironmentProblem) as error:
             raise CommandError(str(error)) from error
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from error
-        instance.become("--demo", str(demo.address))
+        instance.become("--demo", str(demo.address), *(("--zoo",) if options["zoo"] else ()))

@@ -19,11 +19,11 @@ def test_every_part_of_a_spec_can_be_written() -> None:
 
 
 def test_a_whole_document_keeps_nothing_but_the_key() -> None:
-    """An empty PUT sets every part to its default, except the client key."""
+    """An empty PUT sets every part to its default, except the client key, however it is sent."""
     spec = spec_of({}, is_whole=True)
     kept = {name for name in names_of(HostSpec) if getattr(spec, name) is KEEP}
     kept_of_tls = {name for name in names_of(UpstreamTLSChanges) if getattr(spec.upstream_tls, name) is KEEP}
-    assert (kept, kept_of_tls) == (set(), {"client_key"})
+    assert (kept, kept_of_tls) == (set(), {"client_key", "client_pkcs12"})
 
 
 def test_a_part_keeps_everything() -> None:

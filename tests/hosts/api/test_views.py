@@ -1,5 +1,6 @@
 """Hosts and workers in the HTTP API."""
 
+import base64
 import uuid
 from typing import Any
 
@@ -13,11 +14,26 @@ from django.utils import timezone
 
 from hosts.models import CompiledHost, GenerationCounter, Host, ProxyWorker
 from tests.support.certificates import Authority, Leaf
+from tests.support.odd_certificates import pem, revocation_list
+from tests.support.pkcs12_files import SECRET, pkcs12_of
 
 pytestmark = pytest.mark.django_db
 
 URL = "/api/v1/hosts"
 CA = Authority("Orders CA")
+
+
+ADVANCED_DEFAULTS = {
+    "verify_name": "",
+    "min_version": "TLSv1.2",
+    "max_version": "TLSv1.3",
+    "ciphers": "",
+    "alpn": ["http/1.1"],
+    "crl": "",
+    "pinned_spki_sha256": [],
+    "verify_depth": None,
+    "warnings": [],
+}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +92,8 @@ def test_a_new_host(admin_client: Client, leaf: Leaf) -> None:
     again = admin_client.get(response["Location"])
     assert again.json() == shown
     assert again["ETag"] == response["ETag"]
-    info = {name: shown["upstream_tls"].pop(name) for name in ("client_certificate_info", "ca_certificate_info")}
+    names = ("client_certificate_info", "ca_certificate_info", "ca_certificates_info")
+    info = {name: shown["upstream_tls"].pop(name) for name in names}
     upstream_id = shown["upstreams"][0].pop("id")
     assert uuid.UUID(upstream_id)
     assert {name: shown[name] for name in shown if name not in ("id", "url", "created_at", "updated_at")} == {
@@ -92,11 +109,13 @@ def test_a_new_host(admin_client: Client, leaf: Leaf) -> None:
             "ca_certificate": CA.pem,
             "skip_verify": False,
             "server_name": "orders.internal",
+            **ADVANCED_DEFAULTS,
         },
     }
     assert info["client_certificate_info"]["subject"] == "CN=orders client"
     assert info["ca_certificate_info"]["subject"] == "CN=Orders CA"
     assert info["ca_certificate_info"]["is_ca"] is True
+    assert info["ca_certificates_info"] == [info["ca_certificate_info"]]
 
 
 def test_a_minimal_host(admin_client: Client) -> None:
@@ -111,8 +130,10 @@ def test_a_minimal_host(admin_client: Client) -> None:
         "client_key_set": False,
         "ca_certificate": "",
         "ca_certificate_info": None,
+        "ca_certificates_info": [],
         "skip_verify": False,
         "server_name": "",
+        **ADVANCED_DEFAULTS,
     }
 
 
@@ -148,7 +169,7 @@ def test_all_errors_at_once(admin_client: Client, leaf: Leaf) -> None:
         ({"load_balancing": "round_robin"}, "load_balancing"),
         ({"health_check": {"enabled": True}}, "health_check"),
         ({"upstreams": [{"address": "a"}, {"address": "b", "weight": 2}]}, "upstreams[1].weight"),
-        ({"upstream_tls": {"min_version": "TLSv1.3"}}, "upstream_tls.min_version"),
+        ({"upstream_tls": {"session_tickets": True}}, "upstream_tls.session_tickets"),
         ({"upstream_tls": {"client_kye": "x"}}, "upstream_tls.client_kye"),
     ],
 )
@@ -274,6 +295,87 @@ def test_a_passphrase_without_a_key(admin_client: Client) -> None:
     """A passphrase that would do nothing is refused."""
     document = document_of(upstream_tls={"client_key_passphrase": "x"})
     assert errors_of(send(admin_client, "post", URL, document)) == {"upstream_tls.client_key_passphrase": "without_key"}
+
+
+def test_advanced_settings_of_upstream_tls(admin_client: Client) -> None:
+    """Written and read back in their canonical spelling; PUT without them goes back to the defaults."""
+    crl = pem(revocation_list(CA, now=timezone.now()))
+    settings = {
+        "ca_certificate": CA.pem,
+        "verify_name": "spiffe://example.org/orders",
+        "min_version": "TLSv1.3",
+        "ciphers": "ECDHE+AESGCM",
+        "alpn": [],
+        "crl": crl,
+        "pinned_spki_sha256": ["AB" * 32],
+        "verify_depth": 2,
+    }
+    shown = created(admin_client, upstream_tls=settings)
+    expected = settings | {"pinned_spki_sha256": ["ab" * 32], "max_version": "TLSv1.3", "warnings": []}
+    assert shown["upstream_tls"] | expected == shown["upstream_tls"]
+    again = send(admin_client, "put", shown["url"], document_of()).json()["upstream_tls"]
+    assert again | ADVANCED_DEFAULTS == again
+
+
+def test_errors_of_advanced_settings(admin_client: Client) -> None:
+    """Each at its path, those of lists at the list."""
+    settings = {
+        "verify_name": "*.a",
+        "min_version": "TLSv1.1",
+        "ciphers": "nonsense",
+        "alpn": ["h2"],
+        "crl": CA.pem,
+        "pinned_spki_sha256": ["x"],
+        "verify_depth": -1,
+    }
+    response = send(admin_client, "post", URL, document_of(upstream_tls=settings))
+    assert set(errors_of(response)) == {f"upstream_tls.{name}" for name in settings}
+    for name, value in (("alpn", "http/1.1"), ("verify_depth", "deep"), ("client_pkcs12", "?"), ("client_pkcs12", 7)):
+        response = send(admin_client, "post", URL, document_of(upstream_tls={name: value}))
+        assert set(errors_of(response)) == {f"upstream_tls.{name}"}
+
+
+def test_a_pkcs12_file(admin_client: Client, leaf: Leaf) -> None:
+    """In base64, with its passphrase; it brings certificate and key, and neither it nor the key is in an answer."""
+    content = base64.encodebytes(pkcs12_of(leaf, CA.certificate)).decode()
+    tls = {"enabled": True, "client_pkcs12": content, "client_key_passphrase": SECRET}
+    response = send(admin_client, "post", URL, document_of(upstream_tls=tls))
+    assert response.status_code == 201, response.json()
+    assert response.json()["upstream_tls"]["client_certificate"] == leaf.chain_pem
+    assert stored_key(response.json()["id"]) == leaf.key_pem.encode()
+    assert content[:40] not in response.content.decode()
+    wrong = send(
+        admin_client, "put", response.json()["url"], document_of(upstream_tls=tls | {"client_key_passphrase": ""})
+    )
+    assert errors_of(wrong) == {"upstream_tls.client_pkcs12": "key_encrypted"}
+    both = send(admin_client, "patch", response.json()["url"], {"upstream_tls": tls | {"client_key": leaf.key_pem}})
+    assert errors_of(both) == {"upstream_tls.client_pkcs12": "conflict"}
+
+
+def test_a_key_beside_the_certificate(admin_client: Client, leaf: Leaf) -> None:
+    """It is taken as the client key and never shown as part of the certificate."""
+    tls = mtls(leaf, client_certificate=leaf.key_pem + leaf.chain_pem)
+    del tls["client_key"]
+    host = created(admin_client, upstream_tls=tls)
+    assert host["upstream_tls"]["client_certificate"] == leaf.chain_pem
+    assert stored_key(host["id"]) == leaf.key_pem.encode()
+
+
+def test_warnings_do_not_stop_anybody(admin_client: Client, leaf: Leaf) -> None:
+    """They are in the representation, with code, field and message."""
+    server_only = CA.server("orders.internal")
+    tls = mtls(server_only, ca_certificate=CA.pem * 2)
+    warnings = created(admin_client, upstream_tls=tls)["upstream_tls"]["warnings"]
+    assert [(warning["code"], warning["field"]) for warning in warnings] == [
+        ("no_client_auth", "client_certificate"),
+        ("duplicate_certificate", "ca_certificate"),
+    ]
+    assert "answer it with alert 43" in warnings[0]["message"]
+    other = created(admin_client, name="billing", upstream_tls=tls)["upstream_tls"]["warnings"]
+    assert [warning["message"] for warning in other if warning["code"] == "shared_certificate"] == [
+        "The same key is used by orders too. Upstreams cannot tell these hosts apart, and revoking the certificate "
+        "stops all of them."
+    ]
 
 
 def test_no_answer_holds_a_key(admin_client: Client, leaf: Leaf) -> None:

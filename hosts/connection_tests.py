@@ -1,0 +1,245 @@
+"""Test Connection, the side of whoever asks: request tests, wait for them, look at the last ones.
+
+Laws of this module:
+- Together with `hosts.connection_test_run`, the one writer of ConnectionTest. Every transition is a compare-and-set.
+- What is tested travels sealed in the row, and is removed when the test ends; the queue gets row ids only.
+- Whoever waits gets an answer within ANSWER_WITHIN: a test that no worker took, or that did not end, expires.
+"""
+
+import datetime
+import logging
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
+from django.db import transaction
+from django.db.models import OuterRef, Subquery
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from aegis_site.kernel.errors import AegisError
+from aegis_site.kernel.keyring import SecretUnreadable
+from hosts.connection_test_run import PROBE_TIMEOUT_S
+from hosts.field_errors import FieldErrors
+from hosts.models import ConnectionTest, ConnectionTestState, Host, Scheme, Upstream
+from hosts.sealed_jobs import Job, seal_job
+from upstream_tls.changes import UpstreamTLSChanges
+from upstream_tls.models import UpstreamTLSConfiguration
+from upstream_tls.services import apply_changes, spec_of
+
+logger = logging.getLogger(__name__)
+
+# An idle worker takes a test within milliseconds.
+TAKEN_WITHIN = datetime.timedelta(seconds=2.5)
+# A test taken at the last moment still has its time. The API promises eight seconds.
+ANSWER_WITHIN = TAKEN_WITHIN + datetime.timedelta(seconds=PROBE_TIMEOUT_S)
+POLL_EVERY_S = 0.1
+
+# One run of all upstreams of the largest host fits in.
+KEPT_TESTS = 100
+# Tests of a host that was never saved belong to nothing.
+KEPT_WITHOUT_HOST = datetime.timedelta(hours=1)
+
+# A name below a wildcard, for a host that answers for nothing else.
+WILDCARD_LABEL = "aegis-connection-test"
+
+_OVER = (ConnectionTestState.DONE, ConnectionTestState.EXPIRED)
+
+
+class NothingToTest(AegisError):
+    """There is no upstream that speaks TLS."""
+
+
+class NotRun(AegisError):
+    """No worker took the test, or it did not end in time."""
+
+
+def first_upstream(upstreams: Iterable[Upstream]) -> list[Upstream]:
+    """The upstream that is tried first. Raises NothingToTest."""
+    for upstream in upstreams:
+        if upstream.enabled:
+            return one_upstream(upstream)
+    raise NothingToTest("no_upstream", "There is no enabled upstream to test.")
+
+
+def one_upstream(upstream: Upstream) -> list[Upstream]:
+    """This upstream, enabled or not. Raises NothingToTest."""
+    if upstream.scheme != Scheme.HTTPS:
+        message = f"The upstream {upstream} is reached over plain HTTP: there is no TLS to test."
+        raise NothingToTest("upstream_without_tls", message)
+    return [upstream]
+
+
+def all_upstreams(upstreams: Iterable[Upstream]) -> list[Upstream]:
+    """Every enabled https upstream. Raises NothingToTest."""
+    enabled = [upstream for upstream in upstreams if upstream.enabled]
+    # Without any that speaks TLS, the first one has the reason.
+    return [upstream for upstream in enabled if upstream.scheme == Scheme.HTTPS] or first_upstream(enabled)
+
+
+def candidate_configuration(host: Host, changes: UpstreamTLSChanges) -> UpstreamTLSConfiguration:
+    """The host's configuration with `changes`, not saved. Raises ValidationError keyed `upstream_tls.<field>`."""
+    stored = UpstreamTLSConfiguration.objects.filter(host_id=host.pk).first()
+    configuration = stored or UpstreamTLSConfiguration(host_id=host.pk)
+    errors = FieldErrors()
+    with errors.under("upstream_tls"):
+        apply_changes(configuration, changes)
+    errors.raise_if_any()
+    return configuration
+
+
+@transaction.atomic
+def request_tests(
+    *,
+    host: Host,
+    domains: Sequence[str],
+    upstreams: Iterable[Upstream],
+    configuration: UpstreamTLSConfiguration,
+    user: AbstractBaseUser | AnonymousUser | None,
+) -> uuid.UUID:
+    """Have these upstreams tested with this configuration, saved or not. Returns the batch.
+
+    The work is queued on commit; when the queue is away, the tests expire at once. Raises SecretUnreadable when the
+    client key does not open.
+    """
+    batch, now, spec = uuid.uuid4(), timezone.now(), spec_of(configuration)
+    stored = Host.objects.with_configuration().filter(pk=host.pk).first()
+    stored_jobs = _stored_jobs(stored) if stored is not None else {}
+    tests = []
+    for upstream in upstreams:
+        job = Job(spec=spec, host_field=_host_field(host, domains, upstream, configuration))
+        test = ConnectionTest(
+            batch=batch,
+            host=stored,
+            upstream_id=upstream.pk if upstream.pk in stored_jobs else None,
+            address=upstream.address,
+            port=upstream.port,
+            is_of_saved_host=stored_jobs.get(upstream.pk) == (upstream.address, upstream.port, job),
+            requested_by_id=user.pk if user is not None else None,
+            job=seal_job(job),
+            created_at=now,
+        )
+        test.save(force_insert=True)
+        tests.append(test)
+    if stored is not None:
+        _forget_all_but_newest(stored)
+    transaction.on_commit(partial(_enqueue, [str(test.pk) for test in tests]))
+    return batch
+
+
+def request_tests_as_stored(
+    *, host: Host, upstreams: Iterable[Upstream], user: AbstractBaseUser | AnonymousUser | None
+) -> uuid.UUID:
+    """As `request_tests`, with all that is saved of the host. Three queries more."""
+    stored = Host.objects.with_configuration().get(pk=host.pk)
+    configuration = getattr(stored, "upstream_tls", None) or UpstreamTLSConfiguration(host_id=host.pk)
+    domains = [domain.name for domain in stored.domains.all()]
+    return request_tests(host=stored, domains=domains, upstreams=upstreams, configuration=configuration, user=user)
+
+
+def current_tests(batch: uuid.UUID) -> list[ConnectionTest]:
+    """The tests of a batch as they stand now, failures first. Those that took too long expire here. Two queries."""
+    now, tests = timezone.now(), ConnectionTest.objects.filter(batch=batch)
+    overdue = tests.overdue(now, taken_within=TAKEN_WITHIN, ended_within=ANSWER_WITHIN)
+    # Looked for before it is written, because every write on SQLite waits for its turn.
+    if overdue.exists():
+        overdue.expire(now)
+    return list(tests)
+
+
+def wait_for(batch: uuid.UUID) -> list[ConnectionTest]:
+    """The tests of a batch when all are over, which is within ANSWER_WITHIN. Two queries every tenth of a second."""
+    tests = current_tests(batch)
+    while not all(test.is_over for test in tests):
+        time.sleep(POLL_EVERY_S)
+        tests = current_tests(batch)
+    return tests
+
+
+def results_of(tests: Sequence[ConnectionTest]) -> list[dict[str, object]]:
+    """The API's documents of tests that are over. Raises NotRun when one has none."""
+    results = []
+    for test in tests:
+        if test.result is None:
+            code = "no_worker" if test.started_at is None else "test_not_finished"
+            raise NotRun(code, why_expired(test))
+        results.append(test.result)
+    return results
+
+
+def why_expired(test: ConnectionTest) -> str:
+    """Why a test that is over has no result, for an operator."""
+    if test.started_at is None:
+        return "No Celery worker took the test. Is the worker running, and Redis reachable?"
+    return "The Celery worker took the test and did not finish it. The reason is in its log."
+
+
+def latest_tests(host: Host) -> list[ConnectionTest]:
+    """All tests of the latest batch of a host, failures first; empty when it was never tested. Two queries."""
+    batch = host.connection_tests.order_by("-created_at").values_list("batch", flat=True).first()
+    return current_tests(batch) if batch is not None else []
+
+
+def last_outcomes(host_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, ConnectionTest]:
+    """Of each host the last test of what is saved, the worst one of its batch; without its result. One query."""
+    done = ConnectionTest.objects.filter(
+        host=OuterRef("pk"), state=ConnectionTestState.DONE, is_of_saved_host=True
+    ).order_by("-created_at", "success")
+    last = Host.objects.filter(pk__in=list(host_ids)).values_list(Subquery(done.values("pk")[:1]))
+    tests = ConnectionTest.objects.filter(pk__in=last).defer("result", "job")
+    return {test.host_id: test for test in tests if test.host_id is not None}
+
+
+def expire_lost_tests(*, now: datetime.datetime) -> int:
+    """End the tests whose worker died, and delete those of hosts that were never saved. How many were ended."""
+    ConnectionTest.objects.filter(host=None, created_at__lt=now - KEPT_WITHOUT_HOST).delete()
+    overdue = ConnectionTest.objects.overdue(now, taken_within=TAKEN_WITHIN, ended_within=ANSWER_WITHIN)
+    return overdue.expire(now)
+
+
+def _stored_jobs(stored: Host) -> dict[uuid.UUID, tuple[str, int, Job]]:
+    """Of each saved upstream what a test of the saved host would try."""
+    configuration = getattr(stored, "upstream_tls", None) or UpstreamTLSConfiguration(host_id=stored.pk)
+    domains = [domain.name for domain in stored.domains.all()]
+    try:
+        spec = spec_of(configuration)
+    except SecretUnreadable:  # no test can be one of this host as it stands; with a new key there is one all the same
+        return {}
+    return {
+        upstream.pk: (
+            upstream.address,
+            upstream.port,
+            Job(spec=spec, host_field=_host_field(stored, domains, upstream, configuration)),
+        )
+        for upstream in stored.upstreams.all()
+    }
+
+
+def _host_field(host: Host, domains: Sequence[str], upstream: Upstream, configuration: UpstreamTLSConfiguration) -> str:
+    """What the data plane would send: a name of the host when that is preserved, else the upstream's own name."""
+    if host.preserve_host and domains:
+        plain = next((name for name in domains if not name.startswith("*.")), None)
+        return plain or f"{WILDCARD_LABEL}{domains[0].removeprefix('*')}"
+    name = configuration.server_name or (f"[{upstream.address}]" if ":" in upstream.address else upstream.address)
+    # 443 is the default of https and left out (RFC 9110 section 4.2.2).
+    return name if upstream.port == 443 else f"{name}:{upstream.port}"
+
+
+def _enqueue(test_ids: list[str]) -> None:
+    # Tasks call services, so a service imports its task where it needs it.
+    from hosts.tasks import run_connection_tests  # noqa: PLC0415
+
+    try:
+        run_connection_tests.delay(test_ids)
+    except OperationalError as error:
+        # The error's text may hold the URL, and that a password.
+        logger.error("connection tests were not queued: %s", type(error).__name__)
+        ConnectionTest.objects.filter(pk__in=test_ids).expire(timezone.now())
+
+
+def _forget_all_but_newest(host: Host) -> None:
+    kept = host.connection_tests.order_by("-created_at").values_list("pk", flat=True)[:KEPT_TESTS]
+    host.connection_tests.filter(state__in=_OVER).exclude(pk__in=list(kept)).delete()
