@@ -1,0 +1,1 @@
+"""What the documentation promises, compared with the code."""
