@@ -88,8 +88,8 @@ STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
-# A pasted certificate bundle is text in one field; everything above this is refused before it is parsed.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+# Up to 10 MB of pasted text get an error at their field; everything above this is refused before it is parsed.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 12 * 1024 * 1024
 # Files do not count towards it; they have their own limit, and none is written to a disk.
 FILE_UPLOAD_HANDLERS = ["aegis_site.kernel.uploads.BoundedMemoryUploadHandler"]
 DATA_UPLOAD_MAX_NUMBER_FILES = 10

@@ -10,11 +10,13 @@ import concurrent.futures
 import logging
 from collections.abc import Iterable
 
+from cryptography import x509
 from django.utils import timezone
 
 from aegis_site.kernel.errors import AegisError
 from hosts.models import ConnectionTest, ConnectionTestState
 from hosts.sealed_jobs import Job, open_job
+from upstream_tls.selectors import acceptable_identities, known_certificates
 from upstream_tls.tls.probe import probe
 from upstream_tls.tls.result import ProbeResult, ProbeTarget, as_document
 
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 PROBE_TIMEOUT_S = 5.0
 # Celery's time limits do not work with threads. A probe ends by itself; this is for the one that does not.
 RUN_LIMIT_S = PROBE_TIMEOUT_S + 1.5
+# An answer names so many stored certificates that would do.
+MAX_IDENTITIES_NAMED = 5
 
 
 def run_tests(test_ids: Iterable[str]) -> None:
@@ -30,9 +34,10 @@ def run_tests(test_ids: Iterable[str]) -> None:
     claimed = [claim for test_id in test_ids if (claim := _claim(test_id)) is not None]
     if not claimed:
         return
+    known = known_certificates()
     executor = concurrent.futures.ThreadPoolExecutor(max_workers=len(claimed), thread_name_prefix="probe")
     try:
-        futures = {executor.submit(_probe, test, job): test for test, job in claimed}
+        futures = {executor.submit(_probe, test, job, known): test for test, job in claimed}
         for future in concurrent.futures.as_completed(futures, timeout=RUN_LIMIT_S):
             _finish(futures[future], future)
     except TimeoutError:
@@ -58,9 +63,9 @@ def _claim(test_id: str) -> tuple[ConnectionTest, Job] | None:
         return None
 
 
-def _probe(test: ConnectionTest, job: Job) -> ProbeResult:
+def _probe(test: ConnectionTest, job: Job, known: tuple[x509.Certificate, ...]) -> ProbeResult:
     target = ProbeTarget(address=test.address, port=test.port, host_field=job.host_field)
-    return probe(job.spec, target, timeout_s=PROBE_TIMEOUT_S)
+    return probe(job.spec, target, timeout_s=PROBE_TIMEOUT_S, known_certificates=known)
 
 
 def _finish(test: ConnectionTest, future: "concurrent.futures.Future[ProbeResult]") -> None:
@@ -71,6 +76,8 @@ def _finish(test: ConnectionTest, future: "concurrent.futures.Future[ProbeResult
         logger.exception("connection test %s failed", test.pk)
         return
     document = as_document(result)
+    if document["error"] is not None:
+        document["error"]["cause"] += _stored_identities(result)
     # Null: a row of the editor that is not saved.
     upstream_id = str(test.upstream_id) if test.upstream_id else None
     document["upstream"] = {"id": upstream_id, **document["upstream"]}
@@ -85,3 +92,16 @@ def _finish(test: ConnectionTest, future: "concurrent.futures.Future[ProbeResult
         finished_at=timezone.now(),
     )
     logger.info("connection test of %s: %s", test.target, code or "ok")
+
+
+def _stored_identities(result: ProbeResult) -> str:
+    """When our certificate was refused by an upstream that lists the CAs it accepts: which stored ones would do."""
+    error, tls = result.error, result.tls
+    if error is None or tls is None or not tls.acceptable_ca_names or not error.code.startswith("client_certificate_"):
+        return ""
+    identities = acceptable_identities(tls.acceptable_ca_names, now=timezone.now())
+    if not identities:
+        return " No client certificate that is stored here is from one of those."
+    left_out = len(identities) - MAX_IDENTITIES_NAMED
+    more = f" and {left_out} more" if left_out > 0 else ""
+    return f" Of the certificates stored here it would accept: {'; '.join(identities[:MAX_IDENTITIES_NAMED])}{more}."

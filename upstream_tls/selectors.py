@@ -6,11 +6,17 @@ from collections.abc import Iterable, Sequence
 from cryptography import x509
 
 from localca.models import CertificateAuthority
+from localca.selectors import active_authority
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.tls.credentials import parse_ca_bundle, parse_chain
 from upstream_tls.tls.lint import LintWarning, lint
+from upstream_tls.tls.peer import accepted_by, subject_name
 
 HostNames = dict[str, list[str]]
+
+# A test waits for these: of a fleet that large a part is looked at.
+MAX_BUNDLES = 200
+MAX_CHAINS = 1000
 
 
 def host_names_by_key(configurations: Iterable[UpstreamTLSConfiguration]) -> HostNames:
@@ -26,6 +32,33 @@ def host_names_by_key(configurations: Iterable[UpstreamTLSConfiguration]) -> Hos
 def local_authorities() -> tuple[x509.Certificate, ...]:
     """The certificates of the local CA, former ones included. One query."""
     return tuple(authority.certificate for authority in CertificateAuthority.objects.all())
+
+
+def known_certificates() -> tuple[x509.Certificate, ...]:
+    """What may have issued an upstream's certificate: the local CA, and the CA bundles of the hosts. Two queries."""
+    bundles = UpstreamTLSConfiguration.objects.exclude(ca_certificate="").order_by("ca_certificate")
+    texts = bundles.values_list("ca_certificate", flat=True).distinct()[:MAX_BUNDLES]
+    return (*local_authorities(), *(found for text in texts for found in parse_ca_bundle(text.encode())))
+
+
+def acceptable_identities(acceptable_names: Sequence[str], *, now: datetime.datetime) -> tuple[str, ...]:
+    """What is stored here that an upstream which accepts these CAs (RFC 4514 strings) would take, for an operator.
+
+    Client certificates that are not over, with their hosts, and the local CA if it is among them. Empty names accept
+    everything, which tells nothing: empty. Two queries.
+    """
+    if not acceptable_names:
+        return ()
+    found = []
+    rows = UpstreamTLSConfiguration.objects.exclude(client_certificate="").order_by("host__name")
+    for name, text in rows.values_list("host__name", "client_certificate")[:MAX_CHAINS]:
+        chain = parse_chain(text.encode())
+        if chain[0].not_valid_after_utc > now and accepted_by(acceptable_names, chain):
+            found.append(f"{subject_name(chain[0])} of host {name}")
+    authority = active_authority()
+    if authority is not None and subject_name(authority.certificate) in acceptable_names:
+        found.append("any that the local CA issues")
+    return tuple(found)
 
 
 def warnings_of(

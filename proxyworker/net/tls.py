@@ -91,6 +91,7 @@ class TLSLayer(Protocol):
         self.session = session
         self.first_bytes = b""
         self.peer_closed = False
+        self.peer_reset = False
         self.disconnecting = False
         self._above = above
         self._on_established = established
@@ -143,7 +144,9 @@ class TLSLayer(Protocol):
             self._end()
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 (Twisted's signature)
-        self.peer_closed = not self.disconnecting
+        is_reset = not reason.check(ConnectionDone)
+        self.peer_closed = not self.disconnecting and not is_reset
+        self.peer_reset = not self.disconnecting and is_reset
         if not self._is_established:
             self._fail()
         else:

@@ -188,6 +188,8 @@ class UpstreamConnection(Protocol):
             layer.session,
             first_bytes=layer.first_bytes,
             peer_closed=layer.peer_closed,
+            errno=errno.ECONNRESET if layer.peer_reset else None,
+            address=f"{self._pool.key.address}:{self._pool.key.port}",
             is_established=self._is_open,
             has_answered=self._is_reused,
         )

@@ -74,7 +74,9 @@ class FakeProbe:
     specs: list[UpstreamTLSSpec] = field(default_factory=list)
     targets: list[ProbeTarget] = field(default_factory=list)
 
-    def __call__(self, spec: UpstreamTLSSpec, target: ProbeTarget, *, timeout_s: float) -> ProbeResult:
+    def __call__(
+        self, spec: UpstreamTLSSpec, target: ProbeTarget, *, timeout_s: float, known_certificates: object
+    ) -> ProbeResult:
         self.specs.append(spec)
         self.targets.append(target)
         return self.answer(target)

@@ -14,9 +14,19 @@ from hosts.models import ConnectionTest, ConnectionTestState, Host
 from hosts.specs import UpstreamSpec
 from tests.hosts.connection_examples import FakeProbe, failure, result
 from tests.hosts.examples import LEAF, make_host, mtls
+from tests.support.certificates import Authority
+from upstream_tls.tls.diagnosis import Diagnosis
 from upstream_tls.tls.result import ProbeResult, ProbeTarget
 
 pytestmark = pytest.mark.django_db
+
+UNTRUSTED = Diagnosis(
+    code="client_certificate_untrusted",
+    message="remote error: tls: unknown certificate authority",
+    cause="It does not know our CA.",
+    fix="Install it.",
+    field="client_certificate",
+)
 
 
 @pytest.fixture
@@ -63,6 +73,22 @@ def test_a_failed_handshake_is_a_result(probe: FakeProbe) -> None:
     run_tests(requested(make_host()))
     test = ConnectionTest.objects.get()
     assert (test.state, test.success, test.code) == (ConnectionTestState.DONE, False, "unknown_authority")
+
+
+def test_which_stored_certificates_would_do_is_said(probe: FakeProbe) -> None:
+    """An upstream that lists the CAs it accepts refuses ours: another host has one of them."""
+    make_host("billing", upstream_tls=mtls())
+    stranger = Authority("Stranger").client("stranger")
+    orders = make_host(
+        upstream_tls=mtls(client_certificate=stranger.chain_pem, client_key=stranger.key_pem, server_name="orders.test")
+    )
+    probe.answer = lambda target: failure(target, error=UNTRUSTED)
+    run_tests(requested(orders))
+    test = ConnectionTest.objects.get()
+    assert test.result is not None
+    assert test.result["error"]["cause"] == (
+        "It does not know our CA. Of the certificates stored here it would accept: CN=orders client of host billing."
+    )
 
 
 def test_running_twice_tests_once(probe: FakeProbe) -> None:

@@ -146,16 +146,34 @@ def test_texts_in_the_api(admin_client: Client, text: str, field: str) -> None:
 
 
 def test_10_mb_in_the_api(admin_client: Client) -> None:
+    """An error at the field that is too long."""
+    body = b'{"name": "a", "domains": ["a.test"], "upstream_tls": {"ca_certificate": "' + b"A" * 10_000_000 + b'"}}'
+    response, cost = answered(lambda: admin_client.post("/api/v1/hosts", body, content_type="application/json"))
+    assert response.status_code == 400
+    assert [error["field"] for error in response.json()["errors"]] == ["upstream_tls.ca_certificate"]
+    check(cost, len(body))
+
+
+def test_10_mb_of_text_in_the_editor(admin_client: Client) -> None:
+    """An error at the field that is too long."""
+    body = "client_certificate=" + "A" * 10_000_000
+    response, cost = answered(lambda: admin_client.post(ADD, body, content_type=URL_ENCODED))
+    assert response.status_code == 200
+    assert "client_certificate" in response.context["adminform"].form.errors
+    check(cost, len(body))
+
+
+def test_more_than_any_field_may_hold_in_the_api(admin_client: Client) -> None:
     """Refused before it is parsed, with a problem document."""
-    body = b'{"upstream_tls": {"ca_certificate": "' + b"A" * 10_000_000 + b'"}}'
+    body = b'{"upstream_tls": {"ca_certificate": "' + b"A" * 13_000_000 + b'"}}'
     response, cost = answered(lambda: admin_client.post("/api/v1/hosts", body, content_type="application/json"))
     assert (response.status_code, response.json()["errors"][0]["code"]) == (413, "body_too_large")
     check(cost, len(body))
 
 
-def test_10_mb_of_text_in_the_editor(admin_client: Client) -> None:
+def test_more_than_any_field_may_hold_in_the_editor(admin_client: Client) -> None:
     """Refused before it is parsed, with a page that says what to do."""
-    body = "client_certificate=" + "A" * 10_000_000
+    body = "client_certificate=" + "A" * 13_000_000
     response, cost = answered(lambda: admin_client.post(ADD, body, content_type=URL_ENCODED))
     assert response.status_code == 413
     assert "nothing was saved" in response.content.decode()

@@ -51,10 +51,18 @@ class Answer:
 class Instance:
     """`with Instance(directory) as aegis:` starts `manage.py up`, waits until it is ready, and stops it by Ctrl-C.
 
-    Leaving the block fails when a process is left behind. `environment` adds to or replaces the variables.
+    Leaving the block fails when a process is left behind. `environment` adds to or replaces the variables, `options`
+    follow the command.
     """
 
-    def __init__(self, data_dir: Path, *, command: str = "up", environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        command: str = "up",
+        options: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.data_dir = data_dir
         self.web_port, self.proxy_port, self.https_port, self.metrics_port = (free_port() for _ in range(4))
         self.variables = {
@@ -68,6 +76,7 @@ class Instance:
             **(environment or {}),
         }
         self._command = command
+        self._options = options
         self._log_path = data_dir.with_name(data_dir.name + ".log")
         self._token = ""
 
@@ -93,7 +102,7 @@ class Instance:
         self.started_at = time.monotonic()
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(BASE_DIR / "manage.py"), self._command],
+                [sys.executable, str(BASE_DIR / "manage.py"), self._command, *self._options],
                 env=self.variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -8,10 +8,16 @@ from django.utils import timezone
 from localca.selectors import active_authority
 from localca.services import ensure_authority
 from tests.hosts.examples import CA, LEAF, OTHER_LEAF, make_host, mtls
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, expired
 from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import UpstreamTLSConfiguration
-from upstream_tls.selectors import host_names_by_key, local_authorities, warnings_of
+from upstream_tls.selectors import (
+    acceptable_identities,
+    host_names_by_key,
+    known_certificates,
+    local_authorities,
+    warnings_of,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -69,3 +75,30 @@ def test_an_empty_configuration_has_no_warnings() -> None:
     """Nor does one that only names a server."""
     host = make_host(upstream_tls=UpstreamTLSChanges(server_name="orders.internal"))
     assert codes_of(host.upstream_tls) == []
+
+
+def test_known_certificates_are_of_the_local_ca_and_of_every_bundle(django_assert_num_queries: Any) -> None:
+    """A bundle that several hosts have counts once."""
+    authority = ensure_authority()
+    other = Authority("Other CA")
+    for name, pem in (("a", CA.pem), ("b", CA.pem), ("c", other.pem), ("d", "")):
+        make_host(name, upstream_tls=UpstreamTLSChanges(ca_certificate=pem))
+    with django_assert_num_queries(2):
+        known = known_certificates()
+    assert len(known) == 3
+    assert authority.certificate in known
+    assert other.certificate in known
+
+
+def test_identities_that_an_upstream_accepts(django_assert_num_queries: Any) -> None:
+    """Those of the CAs it lists that are not over, and the local CA; a list without names tells nothing."""
+    local = ensure_authority().certificate.subject.rfc4514_string()
+    over = CA.client("over", **expired())
+    make_host("orders", upstream_tls=mtls())
+    make_host("over", upstream_tls=mtls(client_certificate=over.chain_pem, client_key=over.key_pem))
+    now = timezone.now()
+    with django_assert_num_queries(2):
+        found = acceptable_identities(("CN=Orders CA", local), now=now)
+    assert found == ("CN=orders client of host orders", "any that the local CA issues")
+    assert acceptable_identities(("CN=Somebody",), now=now) == ()
+    assert acceptable_identities((), now=now) == ()

@@ -113,15 +113,18 @@ class ClientContext:
         *,
         first_bytes: bytes,
         peer_closed: bool,
+        errno: int | None = None,
+        address: str = "",
         is_established: bool = False,
         has_answered: bool = False,
     ) -> Diagnosis:
         """Why a session failed. `first_bytes`: the beginning of what the upstream sent; at least one byte of it.
 
+        `errno`: how the connection at `address` (with its port) broke off; None: it did not, or was closed in order.
         `is_established`: the handshake had finished. `has_answered`: the upstream had answered a request before.
         """
         seen = self.evidence(session, first_bytes=first_bytes, peer_closed=peer_closed, is_established=is_established)
-        return diagnose(replace(seen, has_answered=has_answered))
+        return diagnose(replace(seen, errno=errno, address=address, has_answered=has_answered))
 
     def evidence(
         self,
