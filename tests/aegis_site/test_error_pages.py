@@ -6,7 +6,7 @@ from django.test import Client, RequestFactory
 
 from aegis_site.error_pages import bad_request
 
-TEXT = "x" * 3_000_000
+TEXT = "x" * 13_000_000
 PART = f'--b\r\nContent-Disposition: form-data; name="text"\r\n\r\n{TEXT}\r\n--b--\r\n'
 
 
@@ -21,7 +21,7 @@ def test_a_form_that_is_too_large_is_told_the_limit(content_type: str, body: str
     client.get("/admin/login/")
     response = client.post("/admin/login/", body, content_type=content_type)
     assert response.status_code == 413
-    assert "larger than 2 MiB" in response.content.decode()
+    assert "larger than 12 MiB" in response.content.decode()
 
 
 def test_other_bad_requests_stay_what_they_are() -> None:
