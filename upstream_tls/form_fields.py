@@ -22,10 +22,11 @@ PEM_ATTRIBUTES = {
 
 
 class CertificateTextarea(UnfoldAdminTextareaWidget):
-    """Shows certificates, never a private key."""
+    """Shows certificates, never a private key, and nothing of a text that is too long to be any."""
 
     def format_value(self, value: Any) -> str | None:
-        return None if "PRIVATE KEY" in str(value) else super().format_value(value)
+        text = super().format_value(value)
+        return None if text is None or len(text) > MAX_PEM_BYTES or "PRIVATE KEY" in text else text
 
 
 class WriteOnlyTextarea(UnfoldAdminTextareaWidget):

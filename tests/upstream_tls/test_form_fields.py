@@ -38,6 +38,7 @@ def test_no_widget_shows_a_key() -> None:
     assert LEAF.chain_pem.splitlines()[1] in CertificateTextarea().render("a", LEAF.chain_pem)
     assert LEAF.key_pem.splitlines()[1] not in CertificateTextarea().render("a", LEAF.chain_pem + LEAF.key_pem)
     assert LEAF.key_pem.splitlines()[1] not in WriteOnlyTextarea().render("a", LEAF.key_pem)
+    assert len(CertificateTextarea().render("a", "x" * (MAX_PEM_BYTES + 1))) < 2000
 
 
 def test_lists_are_separated_by_commas_or_white_space() -> None:

@@ -173,7 +173,7 @@ def test_without_a_worker_the_answer_comes_soon(admin_client: Client, monkeypatc
     monkeypatch.setattr(run_connection_tests, "delay", lambda test_ids: None)
     begun = time.monotonic()
     field, code, message = problem_of(ask(admin_client, make_host(upstream_tls=mtls())), 503)
-    assert 2.4 < time.monotonic() - begun < 4
+    assert 2.4 < time.monotonic() - begun < 8
     assert (field, code) == ("", "no_worker")
     assert "No Celery worker took the test" in message
     assert not ConnectionTest.objects.exclude(job=None).exists()

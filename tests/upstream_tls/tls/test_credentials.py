@@ -278,9 +278,9 @@ HOSTILE = {
 @pytest.mark.parametrize("parse", [parse_chain, parse_ca_bundle, parse_key, lambda pem: parse_key(pem, b"secret")])
 def test_hostile_input_is_a_problem_at_once(parse: Callable[[bytes], object], pem: bytes) -> None:
     """Whatever the bytes, the answer is a problem with a clean message, well within a second."""
-    started = time.perf_counter()
+    started = time.process_time()
     _, message = problem_of(lambda: parse(pem))
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
     assert message.isascii()
     assert len(message) < 120
 

@@ -176,6 +176,6 @@ def test_revocation_lists() -> None:
 def test_a_large_bundle_is_judged_at_once() -> None:
     """500 certificates take well under a second."""
     bundle = [odd(common_name=f"CA {number}", extensions=[BASIC_CA]) for number in range(500)]
-    started = time.perf_counter()
+    started = time.process_time()
     lint(chain=(LEAF,), ca_bundle=bundle, crls=(revocation_list(ROOT, now=NOW),), now=NOW)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1

@@ -92,7 +92,7 @@ def test_a_crafted_file_costs_a_second_at_most() -> None:
     started = time.perf_counter()
     expected = ("bad_pem", "This PKCS#12 file takes too long to open: export it again with fewer iterations.")
     assert problem_of(content, b"x") == expected
-    assert time.perf_counter() - started < 3  # 0.8 s of CPU time; the bound is for a busy machine
+    assert time.perf_counter() - started < 10  # 0.8 s of CPU time; asked for are hours
     assert problem_of(b"\x30" * (MAX_PKCS12_BYTES + 1)) == ("bad_pem", "The PKCS#12 file is larger than 128 KiB.")
 
 
