@@ -1,7 +1,7 @@
 """What a connection test found, as plain values and as the API's document.
 
 Laws of this module: no I/O, no judgement; what a stranger wrote (names in certificates) was made safe to print by
-`upstream_tls.tls.peer`. `as_document` is the shape of `docs/api.md`; keys never change their meaning.
+`upstream_tls.tls.peer`. `as_document` is the shape of `docs/upstream-mtls.md`; keys never change their meaning.
 """
 
 import datetime
