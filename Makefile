@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo setup test check lint types imports migrations-check pytest format clean
+.PHONY: help run demo setup test check lint types imports migrations-check pytest bench format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*?## "} {printf "  make %-10s %s\n", $$1, $$2}'
@@ -56,6 +56,10 @@ pytest: setup
 	@.ci/ensure-chromium
 	@# Two processes for two cores; a file stays in one of them, so that its tests share what they start.
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# BENCH=quick: one short round; BENCH="--proxies aegis nginx --rounds 5": any options of python -m tests.bench.
+bench: setup ## compare CPU and speed with other proxies (minutes; BENCH=quick: one)
+	@$(BIN)/python -m tests.bench $(patsubst quick,--quick,$(BENCH))
 
 format: setup ## rewrite the code in the project's format
 	@$(BIN)/ruff format .

@@ -16,6 +16,7 @@ class Phase(StrEnum):
     SEND = "send"
     HEAD = "head"
     BODY = "body"
+    TUNNEL = "tunnel"
 
 
 class RetrySafety(StrEnum):

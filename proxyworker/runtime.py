@@ -4,32 +4,38 @@ Laws of this module:
 - `build` is pure and slow (keys are parsed): it runs off the reactor thread. `Configuration.install` is quick and runs
   on it; the last thing it does is one assignment.
 - An entry that cannot be built keeps its host, which answers 502, with the reason; it stops no other entry and there is
-  no laxer fallback.
+  no laxer fallback. One whose certificate for clients cannot be used is refused by HTTPS only: plain HTTP shows none.
 - One TLS context per identity and one pool per upstream and identity, whatever hosts share them; when no host needs a
   pool any more, it retires with its connections and sessions.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from proxyworker.net.deadlines import Sweep
+from proxyworker.net.pool import PoolKey, UpstreamPool
 from proxyworker.net.route import HostRoute, Target
-from proxyworker.net.upstream import PoolKey, UpstreamPool
+from proxyworker.net.server_certificate import ServerCertificate, server_certificate
 from proxyworker.policy.balancing import RoundRobin
 from proxyworker.policy.forwarding import upstream_authority
+from proxyworker.policy.https import hsts_line
 from proxyworker.policy.routing import RoutingIndex
 from proxyworker.snapshot import HostEntry, LoadedEntry, SnapshotError, Upstream, decode_entry
 from upstream_tls.tls.context import ClientContext, build_context
 from upstream_tls.tls.credentials import CredentialProblem
 from upstream_tls.tls.spec import UpstreamTLSSpec
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltHost:
     """An entry made ready. `entry` is None when the host is to be forgotten, or cannot even be read (`rejected`).
 
-    `authorities` are the Host fields of its upstreams under their own names.
+    `authorities` are the Host fields of its upstreams under their own names. `certificate` is what clients are shown,
+    None: the default one; `https_rejected`: why they are shown none.
     """
 
     host_id: str
@@ -38,6 +44,13 @@ class BuiltHost:
     context: ClientContext | None = None
     authorities: tuple[bytes, ...] = ()
     rejected: str = ""
+    certificate: ServerCertificate | None = None
+    https_rejected: str = ""
+
+    @property
+    def reason(self) -> str:
+        """What a worker reports of a host that it refuses, wholly or by HTTPS; empty: it refuses nothing."""
+        return self.rejected or (f"HTTPS is refused: {self.https_rejected}" if self.https_rejected else "")
 
 
 def build(loaded: LoadedEntry) -> BuiltHost:
@@ -48,19 +61,38 @@ def build(loaded: LoadedEntry) -> BuiltHost:
         entry = decode_entry(loaded.entry_json)
     except SnapshotError as error:
         return BuiltHost(host_id=loaded.host_id, generation=loaded.generation, entry=None, rejected=str(error))
+    certificate, https_rejected = _made(lambda: _certificate(entry, loaded))
+    context, rejected = _made(lambda: _context(entry, loaded))
+    authorities, rejected_name = _made(lambda: tuple(_authority(entry, upstream) for upstream in entry.upstreams))
+    return BuiltHost(
+        host_id=loaded.host_id,
+        generation=loaded.generation,
+        entry=entry,
+        context=context,
+        authorities=authorities or (),
+        rejected=rejected or rejected_name,
+        certificate=certificate,
+        https_rejected=https_rejected,
+    )
+
+
+def _made(make: Callable[[], T]) -> tuple[T | None, str]:
+    """What `make` returns, or why it cannot be made."""
     try:
-        return BuiltHost(
-            host_id=loaded.host_id,
-            generation=loaded.generation,
-            entry=entry,
-            context=_context(entry, loaded),
-            authorities=tuple(_authority(entry, upstream) for upstream in entry.upstreams),
-        )
+        return make(), ""
     except CredentialProblem as problem:
-        rejected = f"{problem.code}: {problem.message}"
+        return None, f"{problem.code}: {problem.message}"
     except Exception as error:  # noqa: BLE001 (a bad entry must not stop the others, whatever is wrong with it)
-        rejected = f"configuration cannot be used: {type(error).__name__}"
-    return BuiltHost(host_id=loaded.host_id, generation=loaded.generation, entry=entry, rejected=rejected)
+        return None, f"configuration cannot be used: {type(error).__name__}"
+
+
+def _certificate(entry: HostEntry, loaded: LoadedEntry) -> ServerCertificate | None:
+    chain_pem = entry.downstream_tls.certificate
+    if not chain_pem:
+        return None
+    if loaded.open_downstream_key is None:
+        raise CredentialProblem("key_missing", "the certificate for clients has no key")
+    return server_certificate(chain_pem.encode(), loaded.open_downstream_key())
 
 
 def _context(entry: HostEntry, loaded: LoadedEntry) -> ClientContext | None:
@@ -127,8 +159,8 @@ class Configuration:
 
     @property
     def rejected(self) -> tuple[tuple[str, str], ...]:
-        """`(host id, reason)` of every entry that cannot be used."""
-        return tuple((host.host_id, host.rejected) for host in self._hosts.values() if host.rejected)
+        """`(host id, reason)` of every entry that cannot be used, or not by HTTPS."""
+        return tuple((host.host_id, reason) for host in self._hosts.values() if (reason := host.reason))
 
     @property
     def idle_connection_count(self) -> int:
@@ -179,7 +211,13 @@ class Configuration:
             name=entry.name if entry else host.host_id,
             preserve_host=entry.preserve_host if entry else False,
             balancer=RoundRobin(targets),
+            websockets=entry.websockets if entry else False,
             rejected=host.rejected,
+            certificate=host.certificate,
+            # An entry that cannot even be read may have had a certificate: no other one in its place.
+            https_rejected=host.https_rejected if entry else host.rejected,
+            force_https=entry.downstream_tls.force_https if entry else False,
+            hsts=hsts_line(entry.downstream_tls.hsts_max_age_s) if entry else b"",
         )
 
     @staticmethod

@@ -3,9 +3,9 @@
 Laws of this module:
 - Frozen dataclasses of plain values only; no Django, no Twisted, no live objects.
 - A private key is never a field here. It travels sealed beside the entry and is opened by `LoadedEntry.open_client_key`
-  when the TLS context is built (docs/adr/0004).
+  or `open_downstream_key` when the TLS context is built (docs/adr/0004).
 - `HostEntry` <-> canonical JSON is lossless. The digest is the sha256 of that JSON; equal digest means nothing to do.
-  The client key takes part through `client_key_spki_sha256`, which is public.
+  Keys take part through `client_key_spki_sha256` and `key_spki_sha256`, which are public.
 - Any change of shape raises SCHEMA_VERSION. A worker refuses entries of a version that it does not know, and the host
   answers 502 with that reason; other hosts are not touched.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # The Redis channel on which the control plane announces a new generation (the message is the number in ASCII).
 GENERATION_CHANNEL = "aegis:generation"
@@ -64,14 +64,37 @@ class UpstreamTLS:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DownstreamTLS:
+    """What clients of a host are shown, and whether they have to come by HTTPS.
+
+    `certificate` is a PEM chain, leaf first; empty: the worker's default certificate. `force_https` answers plain HTTP
+    with a redirect; `hsts_max_age_s` is the max-age of RFC 6797 section 6.1.1, 0: the field is not sent.
+    """
+
+    certificate: str = ""
+    key_spki_sha256: str = ""
+    force_https: bool = False
+    hsts_max_age_s: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """How long the worker waits for a host's upstreams, in seconds."""
+    """How long the worker waits for a host's upstreams, in seconds.
+
+    A tunnel (WebSocket) ends after `tunnel_idle_s` without a byte either way, and after `tunnel_lifetime_s` whatever it
+    carries (0: never). When its host leaves the upstream or changes its identity, it may go on for `tunnel_drain_s`.
+    """
 
     connect_s: float = 5.0
     tls_s: float = 5.0
     response_head_s: float = 60.0
     body_stall_s: float = 60.0
     idle_s: float = 55.0
+    # HAProxy's manual has 1h for `timeout tunnel`. nginx's 60 s cuts off every client that does not ping; an hour only
+    # collects peers that vanished without a word.
+    tunnel_idle_s: float = 3600.0
+    tunnel_lifetime_s: float = 0.0
+    tunnel_drain_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +105,10 @@ class HostEntry:
     name: str
     domains: tuple[str, ...]
     preserve_host: bool = False
+    websockets: bool = True
     upstreams: tuple[Upstream, ...] = ()
     upstream_tls: UpstreamTLS = field(default_factory=UpstreamTLS)
+    downstream_tls: DownstreamTLS = field(default_factory=DownstreamTLS)
     deadlines: Deadlines = field(default_factory=Deadlines)
 
 
@@ -92,8 +117,8 @@ class LoadedEntry:
     """A compiled entry as a worker receives it.
 
     `entry_json` is empty when the host was deleted or disabled: the worker then forgets it.
-    `open_client_key` returns the client key as unencrypted PKCS#8 PEM; it may be slow and may raise; it is called off
-    the reactor thread. None: the host has no client key.
+    `open_client_key` and `open_downstream_key` return a key as unencrypted PKCS#8 PEM; they may be slow and may raise;
+    they are called off the reactor thread. None: the host has no such key.
     """
 
     host_id: str
@@ -101,6 +126,7 @@ class LoadedEntry:
     digest: str
     entry_json: str
     open_client_key: Callable[[], bytes] | None = field(default=None, repr=False)
+    open_downstream_key: Callable[[], bytes] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +165,7 @@ def decode_entry(entry_json: str) -> HostEntry:
         tls["alpn"] = tuple(tls["alpn"])
         tls["pinned_spki_sha256"] = tuple(tls["pinned_spki_sha256"])
         document["upstream_tls"] = UpstreamTLS(**tls)
+        document["downstream_tls"] = DownstreamTLS(**document["downstream_tls"])
         document["deadlines"] = Deadlines(**document["deadlines"])
         return HostEntry(**document)
     except SnapshotError:

@@ -110,8 +110,8 @@ class ConfigurationSource:
             self._configuration.install(built)
             log.info("configuration generation %d: %d hosts changed", self._configuration.generation, len(built))
             for host in built:
-                if host.rejected:
-                    log.error("host %s rejected: %s", host.entry.name if host.entry else host.host_id, host.rejected)
+                if host.reason:
+                    log.error("host %s rejected: %s", host.entry.name if host.entry else host.host_id, host.reason)
         if not self.is_loaded:
             self.is_loaded = True
             self._on_first_load()

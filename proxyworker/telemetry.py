@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from proxyworker.errors import UpstreamError
 from proxyworker.net.route import HostRoute, Target
+from proxyworker.net.tunnel import Tunnel
 
 log = logging.getLogger("aegis.proxy")
 
@@ -27,7 +28,7 @@ Gauges = Callable[[], dict[str, float]]
 
 
 class WorkerTelemetry(Collector):
-    """Implements `net.downstream.Telemetry`. `gauges` yields the present values by metric name when asked."""
+    """Implements `net.telemetry.Telemetry`. `gauges` yields the present values by metric name when asked."""
 
     def __init__(self, *, clock: Callable[[], float], gauges: Gauges) -> None:
         self._clock = clock
@@ -35,6 +36,8 @@ class WorkerTelemetry(Collector):
         self._answers: Counter[tuple[str, int]] = Counter()
         self._failures: Counter[tuple[str, str]] = Counter()
         self._refusals: Counter[int] = Counter()
+        self._tunnels: set[Tunnel] = set()
+        self._tunnel_bytes: Counter[tuple[str, str]] = Counter()
         self._durations = [0] * (len(BUCKETS_S) + 1)
         self._duration_sum_s = 0.0
         self._logged: dict[tuple[str, str], tuple[float, int]] = {}
@@ -72,6 +75,15 @@ class WorkerTelemetry(Collector):
         self._refusals[status] += 1
         log.debug("client refused with %d: %s", status, reason)
 
+    def tunnel_opened(self, tunnel: Tunnel) -> None:
+        """From now on its counts are read at each scrape: nothing is counted here for each message."""
+        self._tunnels.add(tunnel)
+
+    def tunnel_closed(self, tunnel: Tunnel) -> None:
+        """Its counts are final."""
+        self._tunnels.discard(tunnel)
+        _add_bytes(self._tunnel_bytes, tunnel)
+
     def render(self) -> bytes:
         """All metrics in Prometheus's text form."""
         rendered: bytes = generate_latest(self._registry)
@@ -98,6 +110,7 @@ class WorkerTelemetry(Collector):
             refusals.add_metric([str(status)], number)
         yield refusals
         yield self._duration_histogram()
+        yield from self._tunnel_metrics()
         for name, value in self._gauges().items():
             yield GaugeMetricFamily(name, name.removeprefix("aegis_").replace("_", " "), value=value)
 
@@ -112,3 +125,27 @@ class WorkerTelemetry(Collector):
             buckets.append((bound, total))
         histogram.add_metric([], buckets, self._duration_sum_s)
         return histogram
+
+    def _tunnel_metrics(self) -> Iterator[Metric]:
+        connections = GaugeMetricFamily(
+            "aegis_websocket_connections", "WebSocket connections that are open.", labels=["host"]
+        )
+        numbers = Counter(tunnel.route.name for tunnel in self._tunnels)
+        total_bytes = self._tunnel_bytes.copy()
+        for tunnel in self._tunnels:
+            _add_bytes(total_bytes, tunnel)
+        # A host whose last WebSocket has closed shows 0 instead of vanishing.
+        for host in {host for host, _ in total_bytes}:
+            connections.add_metric([host], numbers[host])
+        yield connections
+        transferred = CounterMetricFamily(
+            "aegis_websocket_bytes", "Bytes that WebSockets carried behind their 101.", labels=["host", "direction"]
+        )
+        for (host, direction), number in total_bytes.items():
+            transferred.add_metric([host, direction], number)
+        yield transferred
+
+
+def _add_bytes(total_bytes: Counter[tuple[str, str]], tunnel: Tunnel) -> None:
+    total_bytes[tunnel.route.name, "to_client"] += tunnel.bytes_to_client
+    total_bytes[tunnel.route.name, "to_upstream"] += tunnel.bytes_to_upstream

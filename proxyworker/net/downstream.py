@@ -16,14 +16,17 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
-from proxyworker.errors import DownstreamProtocolError, UpstreamError
+from proxyworker.errors import DownstreamProtocolError
 from proxyworker.net.deadlines import NEVER, Sweep
 from proxyworker.net.exchange import Exchange
 from proxyworker.net.interfaces import Transport
-from proxyworker.net.route import HostRoute, Target
+from proxyworker.net.route import HostRoute, ServerName
+from proxyworker.net.telemetry import Telemetry
+from proxyworker.net.tunnel import Tunnel
 from proxyworker.policy.forwarding import ForwardingFields
+from proxyworker.policy.https import https_location
 from proxyworker.policy.limits import DownstreamLimits
-from proxyworker.policy.outcome import HOST_REJECTED, NO_SUCH_HOST
+from proxyworker.policy.outcome import HOST_REJECTED, MISDIRECTED, NO_SUCH_HOST, PERMANENT_REDIRECT
 from proxyworker.policy.routing import RoutingIndex
 from proxyworker.protocol.body import BodyReader, ChunkedReader, LengthReader, MalformedBody
 from proxyworker.protocol.request import RequestHead, parse_request
@@ -36,21 +39,11 @@ class RuntimeHolder(Interface):
     current: RoutingIndex[HostRoute]
 
 
-class Telemetry(Interface):
-    """Who is told what happened. Called on the reactor thread; must be quick and must not raise."""
-
-    def exchange_done(self, route: HostRoute | None, status: int, duration_s: float) -> None:
-        """A request was answered; `route` is None when no host matched it."""
-
-    def upstream_failed(self, route: HostRoute, target: Target, error: UpstreamError, request_id: bytes) -> None:
-        """One attempt at an upstream failed; the request may still be answered by another."""
-
-    def client_refused(self, status: int, reason: str) -> None:
-        """A client broke the protocol or a limit."""
-
-
 class DownstreamFactory(Factory):
-    """One listener's connections. `scheme` and `port` are what clients used to get here."""
+    """One listener's connections. `scheme` and `port` are what clients used to get here.
+
+    `https_port` is where those that should have come by HTTPS are sent.
+    """
 
     noisy = False
 
@@ -65,6 +58,7 @@ class DownstreamFactory(Factory):
         request_id_prefix: bytes,
         scheme: str,
         port: int,
+        https_port: int = 443,
     ) -> None:
         self.holder = holder
         self.sweep = sweep
@@ -73,8 +67,10 @@ class DownstreamFactory(Factory):
         self.clock = clock
         self.scheme = scheme
         self.port = port
+        self.https_port = https_port
         self.connections: set[DownstreamConnection] = set()
         self.is_draining = False
+        self.tunnels_end_at = NEVER
         self._prefix = request_id_prefix
         self._counter = count(1)
 
@@ -85,11 +81,12 @@ class DownstreamFactory(Factory):
         """Unique among all requests of this installation as far as the random prefix goes."""
         return b"%b%08x" % (self._prefix, next(self._counter))
 
-    def drain(self) -> None:
-        """Closes idle connections now and the others after their present answer."""
+    def drain(self, *, tunnels_within_s: float) -> None:
+        """Closes idle connections now, the others after their present answer, tunnels when that time has passed."""
         self.is_draining = True
+        self.tunnels_end_at = self.sweep.now + tunnels_within_s
         for connection in list(self.connections):
-            connection.close_if_idle()
+            connection.drain()
 
 
 class DownstreamConnection(Protocol):
@@ -103,10 +100,13 @@ class DownstreamConnection(Protocol):
         self._limits = factory.limits
         self.telemetry = factory.telemetry
         self.deadline = NEVER
+        self.is_https = factory.scheme == "https"
+        self.server_name: ServerName | None = None  # set by the handshake, if the client asks for one
         self._buffer = b""
         self._searched = 0
         self._request: RequestHead | None = None
         self._exchange: Exchange | None = None
+        self._tunnel: Tunnel | None = None
         self._reader: BodyReader | None = None
         self._drained_bytes = 0
         self._is_write_paused = False
@@ -127,6 +127,8 @@ class DownstreamConnection(Protocol):
         self._is_closing = True
         self._sweep.discard(self)
         self._factory.connections.discard(self)
+        if self._tunnel is not None:
+            self._tunnel.client_lost(reason)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.cancel()
@@ -136,6 +138,9 @@ class DownstreamConnection(Protocol):
     # Reading
 
     def dataReceived(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel.from_client(data)
+            return
         if self._is_closing:
             return
         if self._buffer:
@@ -187,8 +192,17 @@ class DownstreamConnection(Protocol):
             self.deadline = self._sweep.now + self._limits.body_stall_s
             self._drained_bytes = 0
         route = factory.holder.current.find(request.host)
-        if route is None or route.rejected:
-            self._answer(route, request, NO_SUCH_HOST if route is None else HOST_REJECTED)
+        status = 0
+        if route is None:
+            status = NO_SUCH_HOST
+        elif route.force_https and not self.is_https:
+            status = PERMANENT_REDIRECT
+        elif self.server_name is not None and not self.server_name.admits(route, request.host):
+            status = MISDIRECTED
+        elif route.rejected:
+            status = HOST_REJECTED
+        if route is None or status:
+            self._answer(route, request, status)
             return
         self._exchange = exchange = Exchange(
             self, route, request, request_id=factory.next_request_id(), started_s=factory.clock()
@@ -238,6 +252,19 @@ class DownstreamConnection(Protocol):
         self._report(exchange, exchange.status)
         self._go_on()
 
+    def begin_tunnel(self, exchange: Exchange, tunnel: Tunnel, head: bytes) -> None:
+        """The answer is a 101 with this `head`; what the client sent behind its request belongs to the tunnel."""
+        self._exchange = self._request = None
+        self._report(exchange, exchange.status)
+        self._tunnel = tunnel
+        self.resume_reading()
+        self._sweep.discard(self)
+        tunnel.start(ends_at=self._factory.tunnels_end_at)
+        self.write(head)
+        data, self._buffer = self._buffer, b""
+        if data:
+            tunnel.from_client(data)
+
     def abort_exchange(self) -> None:
         """The answer broke off: the client must see that it is incomplete."""
         exchange, self._exchange = self._exchange, None
@@ -248,13 +275,19 @@ class DownstreamConnection(Protocol):
 
     def _answer(self, route: HostRoute | None, request: RequestHead, status: int) -> None:
         """An answer that needs no upstream."""
-        request_id = self._factory.next_request_id()
+        lines: tuple[bytes, ...] = ()
+        if status == PERMANENT_REDIRECT:
+            lines = (https_location(request.host, request.target, self._factory.https_port),)
+        # What is misdirected is not this host's to answer.
+        elif route is not None and route.hsts and self.is_https and status != MISDIRECTED:
+            lines = (route.hsts,)
         self.write(
             own_response(
                 status,
-                request_id=request_id,
+                request_id=self._factory.next_request_id(),
                 keep_alive=self.may_keep_alive(request),
                 without_body=request.method == b"HEAD",
+                lines=lines,
             )
         )
         self.telemetry.exchange_done(route, status, 0.0)
@@ -318,9 +351,11 @@ class DownstreamConnection(Protocol):
         self.deadline = self._sweep.now + self._limits.write_stall_s
         self.transport.loseConnection()
 
-    def close_if_idle(self) -> None:
-        """For draining: an idle connection has nothing to wait for."""
-        if self._exchange is None and self._reader is None and not self._buffer:
+    def drain(self) -> None:
+        """Nothing more is begun: a tunnel gets its end, an idle connection has nothing to wait for."""
+        if self._tunnel is not None:
+            self._tunnel.end_by(self._factory.tunnels_end_at)
+        elif self._exchange is None and self._reader is None and not self._buffer:
             self._close()
 
     def deadline_passed(self) -> None:

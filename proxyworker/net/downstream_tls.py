@@ -1,106 +1,118 @@
-"""TLS towards clients.
+"""TLS towards clients: which certificate a handshake shows.
 
-Laws of this module: as long as a host has no certificate of its own, the worker answers with a default one that it
-makes for itself at start and never stores; browsers warn of it, and that is right.
+Laws of this module:
+- The server name that the client asks for is routed as a Host field is: exact domain first, then the closest wildcard.
+  A name of no host, of a host without certificate, or no name at all gets the default certificate.
+- The configuration is looked at once per handshake, so a new certificate is shown from the next handshake on.
+- A host whose certificate cannot be used refuses handshakes for its names: never another certificate in its place.
 """
 
 import datetime
 from collections.abc import Callable
-from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from proxyworker.net.deadlines import NEVER
-from proxyworker.net.downstream import DownstreamFactory
+from proxyworker.net.downstream import DownstreamConnection, DownstreamFactory
+from proxyworker.net.route import ServerName
+from proxyworker.net.server_certificate import default_context, empty_context
 from proxyworker.net.tls import TLSLayer
 
-DEFAULT_COMMON_NAME = "Aegis default certificate"
-DEFAULT_VALIDITY = datetime.timedelta(days=397)
 
-# SSL_MODE_ENABLE_PARTIAL_WRITE (openssl/ssl.h): without it one send takes all it is given.
-_MODE_PARTIAL_WRITE = 0x1
-
-
-def default_context(now: datetime.datetime) -> SSL.Context:
-    """A server context with a self-signed certificate that names no host."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, DEFAULT_COMMON_NAME)])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + DEFAULT_VALIDITY)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.clear_mode(_MODE_PARTIAL_WRITE)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE)
-    context.set_alpn_select_callback(_select_protocol)
-    context.use_certificate(certificate)
-    context.use_privatekey(key)
-    return context
-
-
-def _select_protocol(session: SSL.Connection, offered: list[bytes]) -> Any:
-    """RFC 7301 section 3.2: HTTP/1.1 when it is offered, otherwise go on without."""
-    return b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+class HandshakeRefused(Exception):
+    """The name is of a host that has no usable certificate."""
 
 
 class _Handshake:
     """A handshake with a client, which has a deadline."""
 
-    def __init__(self, factory: "TLSFactory") -> None:
+    def __init__(self, factory: "TLSFactory", connection: DownstreamConnection) -> None:
+        self._holder = factory.above.holder
         self._sweep = factory.above.sweep
         self._handshake_s = factory.above.limits.handshake_s
+        self._empty_context = factory.empty_context
+        self._connection = connection
+        self._is_refused = False
         self.deadline = NEVER
-        self.abort: Callable[[], None] = lambda: None
+        self.abort: Callable[[], None] = _do_nothing
 
     def connected(self) -> None:
         """The client is there."""
         self.deadline = self._sweep.now + self._handshake_s
         self._sweep.add(self)
 
+    def choose_certificate(self, session: SSL.Connection) -> None:
+        """The client has said which server it wants. Must not raise: OpenSSL would go on with the default one."""
+        name = session.get_servername()
+        if not name:
+            return
+        route = self._holder.current.find(name)
+        self._connection.server_name = ServerName(name, route)
+        if route is None:
+            return
+        if route.https_rejected:
+            self._is_refused = True
+            session.set_context(self._empty_context)
+        elif route.certificate is not None:
+            session.set_context(route.certificate.context)
+
+    def established(self) -> None:
+        """Finished. A resumed session needs no certificate, so the refusal has to be looked at again."""
+        self.over()
+        if self._is_refused:
+            raise HandshakeRefused
+
     def over(self, *_: object) -> None:
         """Finished or failed."""
         self._sweep.discard(self)
+        self.abort = _do_nothing  # the layer and its session hold this object: no ring of references stays
 
     def deadline_passed(self) -> None:
         """The client took too long."""
+        abort = self.abort
         self.over()
-        self.abort()
+        abort()
 
 
 class TLSFactory(Factory):
-    """The connections of a TLS listener: a TLS layer below what `above` builds."""
+    """The connections of a TLS listener: a TLS layer below what `above` builds.
+
+    All of them begin with the context of a default certificate that is made here, which also has their protocol
+    versions and options; another one brings its certificate only.
+    """
 
     noisy = False
 
-    def __init__(self, above: DownstreamFactory, context: SSL.Context) -> None:
+    def __init__(self, above: DownstreamFactory, now: datetime.datetime) -> None:
         self.above = above
-        self._context = context
+        self.empty_context = empty_context()
+        self._context = default_context(now)
+        self._context.set_tlsext_servername_callback(_choose_certificate)
 
     def buildProtocol(self, addr: IAddress | None) -> TLSLayer:
         session = SSL.Connection(self._context, None)
         session.set_accept_state()
-        handshake = _Handshake(self)
+        connection = self.above.buildProtocol(addr)
+        handshake = _Handshake(self, connection)
+        session.set_app_data(handshake)
         layer = TLSLayer(
             session,
-            self.above.buildProtocol(addr),
+            connection,
             connected=handshake.connected,
-            established=handshake.over,
+            established=handshake.established,
             failed=handshake.over,
         )
         handshake.abort = layer.abortConnection
         return layer
+
+
+def _choose_certificate(session: SSL.Connection) -> None:
+    """RFC 6066 section 3. OpenSSL calls this in the midst of a handshake, also of one that resumes a session."""
+    handshake: _Handshake = session.get_app_data()
+    handshake.choose_certificate(session)
+
+
+def _do_nothing() -> None:
+    """There is nothing to abort any more."""

@@ -10,14 +10,17 @@ Laws of this module:
 from typing import TYPE_CHECKING
 
 from proxyworker.errors import UpstreamError
-from proxyworker.net.route import HostRoute, Target
+from proxyworker.net.route import HostRoute
+from proxyworker.net.tunnel import Tunnel
 from proxyworker.net.upstream import UpstreamConnection
 from proxyworker.policy.forwarding import upstream_head
+from proxyworker.policy.https import HSTS_FIELD
 from proxyworker.policy.outcome import NO_UPSTREAM, status_for
 from proxyworker.policy.retry import may_retry
 from proxyworker.protocol.body import LAST_CHUNK, chunk
+from proxyworker.protocol.fields import without
 from proxyworker.protocol.request import RequestHead
-from proxyworker.protocol.response import BodyExtent, ResponseHead, own_response, response_head
+from proxyworker.protocol.response import ResponseHead, own_response, response_head, switching_head
 
 if TYPE_CHECKING:
     from proxyworker.net.downstream import DownstreamConnection
@@ -35,6 +38,7 @@ class Exchange:
         "_pending",
         "_request",
         "_response_started",
+        "_target",
         "_targets",
         "_upstream",
         "request_id",
@@ -130,7 +134,10 @@ class Exchange:
         downstream = self._downstream
         authority = request.host if self.route.preserve_host and request.host else self._target.authority
         data = upstream_head(
-            request, authority=authority, forwarding=downstream.forwarding.lines(request, self.request_id)
+            request,
+            authority=authority,
+            forwarding=downstream.forwarding.lines(request, self.request_id),
+            upgrade=request.wants_websocket and self.route.websockets,
         )
         if self._pending:
             data += b"".join(self._pending)
@@ -162,6 +169,28 @@ class Exchange:
         if not self._request.is_http_10:
             self._downstream.write(response_head(response, to_http_10=False, is_chunked=False, keep_alive=True))
 
+    @property
+    def wants_websocket(self) -> bool:
+        """Whether the upstream was asked for an upgrade: the client wants it and the host permits it."""
+        return self._request.wants_websocket and self.route.websockets
+
+    def switch_protocols(self, head: ResponseHead) -> Tunnel:
+        """The upstream agreed: its connection and the client's are a tunnel from here on."""
+        upstream, self._upstream = self._upstream, None
+        assert upstream is not None  # noqa: S101 (a 101 comes from the connection in use)
+        self.status = head.status
+        downstream = self._downstream
+        tunnel = Tunnel(
+            downstream.transport,
+            upstream.transport,
+            route=self.route,
+            target=self._target,
+            request_id=self.request_id,
+            telemetry=downstream.telemetry,
+        )
+        downstream.begin_tunnel(self, tunnel, switching_head(head))
+        return tunnel
+
     def response_received(self, head: ResponseHead | None, body: bytes, *, is_complete: bool) -> None:
         """The final response's head, or a part of its body, or both; `is_complete` with its last byte."""
         data = body
@@ -190,20 +219,18 @@ class Exchange:
 
     # Inside
 
-    @property
-    def _target(self) -> Target:
-        return self._targets[(self._attempts - 1) % len(self._targets)]
-
     def _try(self, *, fresh: bool) -> None:
+        self._target = self._targets[self._attempts % len(self._targets)]
         self._attempts += 1
         self._opening = self._target.pool.acquire(self, fresh=fresh)
 
     def _begin_response(self, head: ResponseHead) -> bytes:
         request = self._request
-        is_open_ended = head.extent in (BodyExtent.CHUNKED, BodyExtent.UNTIL_CLOSE)
-        self._is_chunked = is_open_ended and not request.is_http_10
-        if is_open_ended and request.is_http_10:
+        self._is_chunked = head.is_open_ended and not request.is_http_10
+        if head.is_open_ended and request.is_http_10:
             request.keep_alive = False  # the end of the connection is the end of the body
+        if self.route.hsts and self._downstream.is_https:
+            head.lines = [*without(head.lines, HSTS_FIELD), self.route.hsts]
         self._response_started = True
         self.status = head.status
         return response_head(
@@ -222,6 +249,7 @@ class Exchange:
                 request_id=self.request_id,
                 keep_alive=self._downstream.may_keep_alive(self._request),
                 without_body=self._request.method == b"HEAD",
+                lines=(self.route.hsts,) if self.route.hsts and self._downstream.is_https else (),
             )
         )
         self._downstream.exchange_done(self)

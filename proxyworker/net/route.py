@@ -5,8 +5,10 @@ Laws of this module: immutable after it was built, but for the turn of the balan
 
 from dataclasses import dataclass
 
-from proxyworker.net.upstream import UpstreamPool
+from proxyworker.net.pool import UpstreamPool
+from proxyworker.net.server_certificate import ServerCertificate
 from proxyworker.policy.balancing import RoundRobin
+from proxyworker.policy.routing import domain_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +23,41 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostRoute:
-    """One host as traffic sees it. A host whose configuration was rejected has the reason and no targets."""
+    """One host as traffic sees it. A host whose configuration was rejected has the reason and no targets.
+
+    `certificate` is what its clients are shown, None: the default one; `https_rejected`: why they get none at
+    all. `hsts` is a field line for HTTPS answers, or empty.
+    """
 
     host_id: str
     name: str
     preserve_host: bool
     balancer: RoundRobin[Target]
+    websockets: bool = False
     rejected: str = ""
+    certificate: ServerCertificate | None = None
+    https_rejected: str = ""
+    force_https: bool = False
+    hsts: bytes = b""
+
+
+class ServerName:
+    """The server that a client asked for in its handshake, and what it was shown for it."""
+
+    __slots__ = ("_certificate", "_domain", "_host_id")
+
+    def __init__(self, name: bytes, route: HostRoute | None) -> None:
+        self._domain = domain_of(name)
+        self._host_id = route.host_id if route else ""
+        self._certificate = route.certificate if route else None
+
+    def admits(self, route: HostRoute, authority: bytes) -> bool:
+        """Whether a request for `authority`, which is for `route`, may come over this connection.
+
+        RFC 9110 section 7.4: a request for an origin that the connection was not secured for is misdirected. It is when
+        the client asked for another host's name, and the certificate that it was shown does not cover this one.
+        """
+        if route.host_id == self._host_id:
+            return True
+        domain = domain_of(authority)
+        return domain == self._domain or (self._certificate is not None and self._certificate.names.cover(domain))

@@ -30,6 +30,10 @@ _RECORD_OVERHEAD_BYTES = 128
 _READ_AHEAD_BYTES = 512
 
 
+class SessionTruncated(ConnectionLost):
+    """The peer closed its connection without close_notify."""
+
+
 class RecordCounter:
     """Counts the TLS records of a byte stream that are complete (RFC 8446 section 5.1: type, version, length)."""
 
@@ -49,22 +53,25 @@ class RecordCounter:
         return self._walk(data, size)
 
     def _walk(self, data: bytes, size: int) -> int:
+        if self._header:
+            data = self._header + data
+            size += len(self._header)
+            self._header = b""
         complete = 0
-        position = 0
-        while position < size:
-            if self._missing:
-                taken = min(self._missing, size - position)
-                self._missing -= taken
-                position += taken
-                complete += not self._missing
-                continue
-            wanted = RECORD_HEADER_BYTES - len(self._header)
-            self._header += data[position : position + wanted]
-            position += wanted
-            if len(self._header) == RECORD_HEADER_BYTES:
-                self._missing = self._header[3] << 8 | self._header[4]
-                self._header = b""
-                complete += not self._missing
+        position = self._missing  # where the record under way ends
+        if position:
+            if position > size:
+                self._missing -= size
+                return 0
+            complete = 1
+        while size - position >= RECORD_HEADER_BYTES:
+            position += RECORD_HEADER_BYTES + (data[position + 3] << 8 | data[position + 4])
+            if position > size:
+                self._missing = position - size
+                return complete
+            complete += 1
+        self._missing = 0
+        self._header = data[position:]
         return complete
 
 
@@ -98,6 +105,9 @@ class TLSLayer(Protocol):
         self._on_failed = failed
         self._on_connected = connected
         self._records = RecordCounter()
+        # Bound once: looking anything up on a pyOpenSSL Connection is slow, for it has a __getattr__.
+        self._send, self._recv = session.send, session.recv
+        self._bio_write, self._bio_read = session.bio_write, session.bio_read
         self._is_established = False
         self._is_over = False
         self._got_close_notify = False
@@ -112,8 +122,7 @@ class TLSLayer(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._is_over:
             return
-        session = self.session
-        session.bio_write(data)
+        self._bio_write(data)
         complete = self._records.feed(data)
         if not self._is_established:
             if not self.first_bytes:
@@ -130,7 +139,7 @@ class TLSLayer(Protocol):
         is_over = False
         try:
             while records > 0:
-                parts.append(self.session.recv(MAX_PLAINTEXT_BYTES))
+                parts.append(self._recv(MAX_PLAINTEXT_BYTES))
                 records -= 1
         except SSL.WantReadError:
             pass  # records without application data: tickets, key updates
@@ -151,9 +160,9 @@ class TLSLayer(Protocol):
             self._fail()
         else:
             is_clean = self._got_close_notify or (self.disconnecting and reason.check(ConnectionDone))
-            self._above.connectionLost(
-                Failure(ConnectionDone()) if is_clean else Failure(ConnectionLost("TLS session cut off"))
-            )
+            # A session that is over already was broken before its connection ended.
+            cut_off = SessionTruncated if self.peer_closed and not self._is_over else ConnectionLost
+            self._above.connectionLost(Failure(ConnectionDone() if is_clean else cut_off("TLS session cut off")))
         self._is_over = True
 
     # From above: ITransport
@@ -161,11 +170,10 @@ class TLSLayer(Protocol):
     def write(self, data: bytes) -> None:
         if self.disconnecting or self._is_over:
             return
-        session = self.session
-        session.send(data)
+        self._send(data)
         size = len(data)
         room = size + (size // MAX_PLAINTEXT_BYTES + 1) * _RECORD_OVERHEAD_BYTES + _READ_AHEAD_BYTES
-        sealed = session.bio_read(room)
+        sealed = self._bio_read(room)
         self._write_below(sealed)
         if len(sealed) == room:
             self._flush()
@@ -262,4 +270,4 @@ class TLSLayer(Protocol):
     def _flush(self) -> None:
         with contextlib.suppress(SSL.WantReadError):
             while True:
-                self._write_below(self.session.bio_read(65_536))
+                self._write_below(self._bio_read(65_536))

@@ -1,18 +1,15 @@
-"""Connections to upstreams, and the pools that keep them.
+"""Connections to upstreams.
 
 Laws of this module:
-- A pool belongs to one address and one identity (or to none, for http). A connection never leaves its pool, so nothing
-  that was sent under one identity travels on a session of another.
 - A connection carries one exchange at a time and is pooled only when the response ended exactly where its framing said
   and both sides keep it open.
+- After a 101 a connection belongs to its tunnel and never returns to the pool.
 - Errors of OpenSSL, libuv and the resolver become UpstreamError here, with the phase and what may have been sent.
 """
 
-import asyncio
 import errno
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twisted.internet.error import ConnectionDone
@@ -20,21 +17,23 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
 from proxyworker.errors import Phase, RetrySafety, UpstreamError
-from proxyworker.net.deadlines import NEVER, Sweep
+from proxyworker.net.deadlines import NEVER
 from proxyworker.net.interfaces import Transport
 from proxyworker.net.tls import TLSLayer
 from proxyworker.net.transport import connect
 from proxyworker.protocol.body import BodyReader, MalformedBody, UntilCloseReader
-from proxyworker.protocol.response import MalformedResponse, ResponseHead, parse_response, reader_for
-from proxyworker.snapshot import Deadlines
-from upstream_tls.tls.context import ClientContext
+from proxyworker.protocol.response import BodyExtent, MalformedResponse, ResponseHead, parse_response, reader_for
 from upstream_tls.tls.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
     from proxyworker.net.exchange import Exchange
+    from proxyworker.net.pool import UpstreamPool
+    from proxyworker.net.tunnel import Tunnel
+
+# Looking a member up on its class takes as long as a call in Python 3.11; these are needed for every request.
+_SEND, _HEAD, _LENGTH = Phase.SEND, Phase.HEAD, BodyExtent.LENGTH
 
 MAX_RESPONSE_HEAD_BYTES = 65_536
-MAX_IDLE_PER_POOL = 128
 
 _CONNECT_CODES = {
     errno.ECONNREFUSED: "connection_refused",
@@ -45,82 +44,19 @@ _CONNECT_CODES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolKey:
-    """What makes two pools different. `identity` is the digest of a ClientContext, empty for http."""
-
-    address: str
-    port: int
-    identity: str
-    deadlines: Deadlines
-
-
-class UpstreamPool:
-    """Idle connections to one upstream under one identity, the last used first."""
-
-    def __init__(
-        self, key: PoolKey, context: ClientContext | None, *, loop: asyncio.AbstractEventLoop, sweep: Sweep
-    ) -> None:
-        self.key = key
-        self.context = context
-        self.loop = loop
-        self.sweep = sweep
-        self._idle: list[UpstreamConnection] = []
-        self._is_retired = False
-
-    @property
-    def idle_count(self) -> int:
-        """How many connections wait for work."""
-        return len(self._idle)
-
-    def acquire(self, exchange: "Exchange", *, fresh: bool) -> "UpstreamConnection | None":
-        """Calls `exchange.upstream_ready`, at once with an idle connection, or later that or `upstream_failed`.
-
-        `fresh`: open a new connection, because a pooled one turned out to be dead. Returns the connection that is
-        being opened, so that an exchange which loses interest can cancel it.
-        """
-        while self._idle and not fresh:
-            connection = self._idle.pop()
-            if not connection.transport.disconnecting:
-                exchange.upstream_ready(connection)
-                return None
-        opening = UpstreamConnection(self)
-        opening.open(exchange)
-        return opening
-
-    def release(self, connection: "UpstreamConnection") -> None:
-        """Takes back a connection that is fit for another exchange."""
-        if self._is_retired or len(self._idle) >= MAX_IDLE_PER_POOL:
-            connection.close()
-            return
-        connection.deadline = self.sweep.now + self.key.deadlines.idle_s
-        self._idle.append(connection)
-
-    def forget(self, connection: "UpstreamConnection") -> None:
-        """The connection is gone."""
-        if connection in self._idle:
-            self._idle.remove(connection)
-
-    def retire(self) -> None:
-        """Closes what is idle; what is busy closes when its exchange ends."""
-        self._is_retired = True
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
-
-
 class UpstreamConnection(Protocol):
     """One connection to an upstream, from its opening to its end."""
 
     transport: Transport  # type: ignore[assignment]
 
-    def __init__(self, pool: UpstreamPool) -> None:
+    def __init__(self, pool: "UpstreamPool") -> None:
         self._pool = pool
         self._sweep = pool.sweep
         self._deadlines = pool.key.deadlines
         self.deadline = NEVER
         self._phase = Phase.CONNECT
         self._exchange: Exchange | None = None
+        self._tunnel: Tunnel | None = None
         self._layer: TLSLayer | None = None
         self._give_up: Callable[[], object] | None = None
         self._is_open = False
@@ -212,21 +148,21 @@ class UpstreamConnection(Protocol):
         self._method = method
         self._got_bytes = False
         self._response = None
-        self._phase = Phase.HEAD if is_complete else Phase.SEND
+        self._phase = _HEAD if is_complete else _SEND
         self.deadline = self._sweep.now + self._deadlines.response_head_s if is_complete else NEVER
         self.transport.write(data)
 
     def send_body(self, data: bytes, *, is_complete: bool) -> None:
         """Sends more of the request; with `is_complete` the last of it, which may be empty."""
         if is_complete:
-            self._phase = Phase.HEAD
+            self._phase = _HEAD
             self._renew_deadline()
         if data:
             self.transport.write(data)
 
     def _renew_deadline(self) -> None:
         """For what is awaited next; while it is the client's turn to send or to take, only its own deadline runs."""
-        if self._is_paused or (self._phase is Phase.SEND and not self._is_blocked):
+        if self._is_paused or (self._phase is _SEND and not self._is_blocked):
             self.deadline = NEVER
         elif self._response is None and not self._is_blocked:
             self.deadline = self._sweep.now + self._deadlines.response_head_s
@@ -236,6 +172,9 @@ class UpstreamConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         exchange = self._exchange
         if exchange is None:
+            if self._tunnel is not None:
+                self._tunnel.from_upstream(data)
+                return
             # RFC 9112 section 9.3: bytes after the last response belong to nobody. 408 before an idle close is usual.
             self.abort()
             return
@@ -259,10 +198,10 @@ class UpstreamConnection(Protocol):
             response = parse_response(data[:end], self._method)
             data = data[end:]
             if response.status == 101:
-                raise MalformedResponse("101 to a request that did not ask for an upgrade")
+                self._switch_protocols(exchange, response, data)
+                return None, b""
             if response.status >= 200:
                 self._response = response
-                self._reader = reader_for(response)
                 return response, data
             exchange.interim_response(response)
             self._renew_deadline()
@@ -271,13 +210,30 @@ class UpstreamConnection(Protocol):
         self._buffer = data
         return None, b""
 
+    def _switch_protocols(self, exchange: "Exchange", response: ResponseHead, data: bytes) -> None:
+        """A tunnel from here on; `data` are its first bytes."""
+        if not exchange.wants_websocket:
+            raise MalformedResponse("101 to a request that did not ask for an upgrade")
+        if not response.is_websocket:
+            raise MalformedResponse("101 that does not switch to WebSocket")
+        self._exchange = None
+        self._sweep.discard(self)
+        self._tunnel = exchange.switch_protocols(response)
+        if data:
+            self._tunnel.from_upstream(data)
+
     def _read_body(self, exchange: "Exchange", head: ResponseHead | None, data: bytes) -> None:
-        reader = self._reader
-        if reader is None:
-            body, rest, is_complete = b"", data, True
+        body, rest, is_complete = b"", data, True
+        if head is not None and head.content_length == len(data) and head.extent is _LENGTH:
+            # Most answers arrive in one piece: those need no reader.
+            body, rest = data, b""
+            self._reader = None
         else:
-            body, rest = reader.feed(data)
-            is_complete = reader.is_complete
+            if head is not None:
+                self._reader = reader_for(head)
+            if self._reader is not None:
+                body, rest = self._reader.feed(data)
+                is_complete = self._reader.is_complete
         if is_complete:
             self._finish(has_rest=bool(rest), request_is_complete=exchange.request_is_complete)
         else:
@@ -305,6 +261,8 @@ class UpstreamConnection(Protocol):
         self._pool.forget(self)
         exchange = self._exchange
         if exchange is None:
+            if self._tunnel is not None:
+                self._tunnel.upstream_lost(reason)
             return
         if isinstance(self._reader, UntilCloseReader) and self._response and reason.check(ConnectionDone):
             self._exchange = None

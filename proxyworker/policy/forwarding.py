@@ -4,6 +4,7 @@ Laws of this module: a client can write any forwarding field, so all that came i
 worker saw itself (docs/proxy.md). Host is the upstream's own name unless the host preserves the client's.
 """
 
+from proxyworker.protocol.fields import UPGRADE_LINES
 from proxyworker.protocol.request import RequestHead
 
 
@@ -38,8 +39,11 @@ class ForwardingFields:
         return b'%b"%b"\r\nX-Forwarded-Host: %b\r\nX-Request-ID: %b' % (self._prefix, host, host, request_id)
 
 
-def upstream_head(request: RequestHead, *, authority: bytes, forwarding: bytes) -> bytes:
-    """The request head that goes to the upstream; hop-by-hop fields are gone, the framing is this worker's own."""
+def upstream_head(request: RequestHead, *, authority: bytes, forwarding: bytes, upgrade: bool = False) -> bytes:
+    """The request head that goes to the upstream; hop-by-hop fields are gone, the framing is this worker's own.
+
+    `upgrade`: the request asks for a WebSocket and the host permits it.
+    """
     parts = [request.method + b" " + request.target + b" HTTP/1.1\r\nHost: " + authority]
     parts += request.lines
     parts.append(forwarding)
@@ -47,6 +51,8 @@ def upstream_head(request: RequestHead, *, authority: bytes, forwarding: bytes) 
         parts.append(b"Transfer-Encoding: chunked")
     elif request.content_length is not None:
         parts.append(b"Content-Length: %d" % request.content_length)
+    if upgrade:
+        parts += UPGRADE_LINES
     if request.expects_continue:
         parts.append(b"Expect: 100-continue")
     parts.append(b"\r\n")

@@ -2,7 +2,9 @@
 
 from proxyworker.errors import UpstreamError
 
+PERMANENT_REDIRECT = 308
 NO_SUCH_HOST = 404
+MISDIRECTED = 421
 HOST_REJECTED = 502
 NO_UPSTREAM = 503
 

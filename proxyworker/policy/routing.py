@@ -4,11 +4,13 @@ Laws of this module: keys are lower-case A-labels without port and without a tra
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 H = TypeVar("H")
 
 
+@lru_cache(maxsize=1024)
 def domain_of(authority: bytes) -> str:
     """The domain or address in a Host field or `:authority`, in the form that the routing index uses.
 

@@ -76,13 +76,17 @@ class _State(Enum):
     TRAILER = auto()
 
 
+# Looking a member up on its class takes as long as a call in Python 3.11; these are needed for every chunk.
+_SIZE, _DATA, _DATA_END, _TRAILER = _State
+
+
 class ChunkedReader:
     """A chunked body. Strict: CRLF only, hex digits only."""
 
     __slots__ = ("_missing", "_pending", "_state", "_trailer_bytes", "is_complete")
 
     def __init__(self) -> None:
-        self._state = _State.SIZE
+        self._state = _SIZE
         self._missing = 0
         self._pending = b""
         self._trailer_bytes = 0
@@ -97,13 +101,13 @@ class ChunkedReader:
         # A position instead of a slice of the rest: a body of tiny chunks costs no more than its length.
         position = 0
         while position < len(data) and not self.is_complete:
-            if self._state is _State.DATA:
+            if self._state is _DATA:
                 part = data[position : position + self._missing]
                 position += len(part)
                 self._missing -= len(part)
                 parts.append(part)
                 if not self._missing:
-                    self._state = _State.DATA_END
+                    self._state = _DATA_END
                 continue
             end = data.find(b"\r\n", position)
             if end < 0:
@@ -114,22 +118,22 @@ class ChunkedReader:
         return b"".join(parts), data[position:]
 
     def _hold(self, data: bytes) -> None:
-        limit = MAX_TRAILER_BYTES if self._state is _State.TRAILER else MAX_SIZE_LINE_BYTES
+        limit = MAX_TRAILER_BYTES if self._state is _TRAILER else MAX_SIZE_LINE_BYTES
         # Between chunks only CRLF may stand, and LF never alone: do not wait for the rest of something else.
-        if len(data) > limit or b"\n" in data or (self._state is _State.DATA_END and data != b"\r"):
+        if len(data) > limit or b"\n" in data or (self._state is _DATA_END and data != b"\r"):
             raise MalformedBody("malformed chunk")
         self._pending = data
 
     def _line(self, line: bytes) -> None:
         if b"\n" in line or b"\r" in line or b"\0" in line:
             raise MalformedBody("control character in a chunk's framing")
-        if self._state is _State.SIZE:
+        if self._state is _SIZE:
             self._missing = _chunk_size(line)
-            self._state = _State.DATA if self._missing else _State.TRAILER
-        elif self._state is _State.DATA_END:
+            self._state = _DATA if self._missing else _TRAILER
+        elif self._state is _DATA_END:
             if line:
                 raise MalformedBody("chunk longer than its size")
-            self._state = _State.SIZE
+            self._state = _SIZE
         elif line:
             self._trailer_bytes += len(line) + 2
             if self._trailer_bytes > MAX_TRAILER_BYTES:

@@ -5,6 +5,7 @@ every line before it gets here; names are compared in lower case; what is meant 
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 # What of a message is judged here instead of being passed on, by lower-case name; with repeated fields all values.
 Judged = dict[bytes, list[bytes]]
@@ -25,6 +26,13 @@ HOP_BY_HOP = frozenset(
 )
 
 MAX_FIELDS = 100
+
+# The one protocol that a connection may be upgraded to. Whatever else Upgrade names ends here: behind an `h2c` that was
+# passed on, a client would speak with the upstream past every rule of this proxy.
+WEBSOCKET = b"websocket"
+
+# The fields of an upgrade, of the request as well as of the 101 (RFC 9110 section 7.8).
+UPGRADE_LINES = (b"Connection: Upgrade", b"Upgrade: websocket")
 
 # 2**63 - 1 has 19 digits: what every peer can count to; more is an attack on somebody's parser.
 MAX_LENGTH_DIGITS = 18
@@ -47,6 +55,20 @@ def set_apart(lines: list[bytes], names: frozenset[bytes]) -> tuple[list[bytes],
 def list_members(values: Iterable[bytes]) -> list[bytes]:
     """The members of a comma-separated list field, lower case, over all its field lines; empty ones are left out."""
     return [member for value in values for part in value.split(b",") if (member := part.strip(b" \t").lower())]
+
+
+def connection_options(values: list[bytes]) -> tuple[frozenset[bytes], frozenset[bytes]]:
+    """`(options, named)`: the options of all Connection lines, and those of them that name fields to remove.
+
+    What is hop-by-hop anyway is not among the latter.
+    """
+    return _options(values[0] if len(values) == 1 else b",".join(values))
+
+
+@lru_cache(maxsize=64)  # nearly all messages have one of a few values
+def _options(value: bytes) -> tuple[frozenset[bytes], frozenset[bytes]]:
+    options = frozenset(list_members([value]))
+    return options, options - HOP_BY_HOP - {b"close"}
 
 
 def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:

@@ -14,7 +14,17 @@ from itertools import product
 import httptools
 
 from proxyworker.errors import DownstreamProtocolError
-from proxyworker.protocol.fields import HOP_BY_HOP, MAX_FIELDS, Judged, content_length, list_members, set_apart, without
+from proxyworker.protocol.fields import (
+    HOP_BY_HOP,
+    MAX_FIELDS,
+    WEBSOCKET,
+    Judged,
+    connection_options,
+    content_length,
+    list_members,
+    set_apart,
+    without,
+)
 
 MAX_TARGET_BYTES = 8192
 
@@ -41,7 +51,6 @@ FORWARDING = frozenset(
     for spelling in _spellings(name)
 )
 _JUDGED = HOP_BY_HOP | FORWARDING | {b"host", b"content-length", b"expect"}
-_FRAMING = frozenset((b"connection", b"content-length", b"expect", b"transfer-encoding"))
 
 # RFC 9110 section 9.2.2.
 IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
@@ -54,13 +63,15 @@ class RequestHead:
     """One request as its client sent it.
 
     `target` is what goes to the upstream: origin-form or `*`. `host` is the authority the client asked for, as sent.
-    `content_length` is None without that field; `is_chunked` and a content length exclude each other.
+    `content_length` is None without that field; `is_chunked` and a content length exclude each other; `has_body`:
+    body bytes follow the head. `wants_websocket`: the connection is to become a WebSocket, if host and upstream agree.
     `lines` are the field lines to pass on; `judged` holds the values of those that are not, by lower-case name.
     """
 
     __slots__ = (
         "content_length",
         "expects_continue",
+        "has_body",
         "host",
         "is_chunked",
         "is_http_10",
@@ -69,6 +80,7 @@ class RequestHead:
         "lines",
         "method",
         "target",
+        "wants_websocket",
     )
 
     def __init__(self, method: bytes, target: bytes, lines: list[bytes], judged: Judged, *, is_http_10: bool) -> None:
@@ -81,12 +93,9 @@ class RequestHead:
         self.keep_alive = not is_http_10
         self.content_length: int | None = None
         self.is_chunked = False
+        self.has_body = False
         self.expects_continue = False
-
-    @property
-    def has_body(self) -> bool:
-        """Whether body bytes follow the head."""
-        return self.is_chunked or bool(self.content_length)
+        self.wants_websocket = False
 
 
 def parse_request(head: bytes) -> RequestHead:
@@ -109,10 +118,14 @@ def parse_request(head: bytes) -> RequestHead:
     _judge_host(request)
     if target[:1] != b"/" or method == b"CONNECT":
         _judge_target(request)
-    if not _FRAMING.isdisjoint(judged):
+    if b"connection" in judged:
         _judge_connection(request)
+    if b"content-length" in judged or b"transfer-encoding" in judged:
         _judge_framing(request)
+    if b"expect" in judged:
         _judge_expectation(request)
+    if b"upgrade" in judged:
+        _judge_upgrade(request)
     return request
 
 
@@ -170,15 +183,14 @@ def _judge_target(request: RequestHead) -> None:
 
 def _judge_connection(request: RequestHead) -> None:
     """RFC 9110 section 7.6.1: fields that Connection names are for this connection only and are removed."""
-    options = frozenset(list_members(request.judged.get(b"connection", ())))
+    options, named = connection_options(request.judged[b"connection"])
     if b"close" in options:
         request.keep_alive = False
     elif request.is_http_10 and b"keep-alive" in options:
         request.keep_alive = True
-    named = options - HOP_BY_HOP - {b"close"}
-    if named & {b"host", b"content-length"}:
-        raise DownstreamProtocolError(400, "Connection names a field that frames or routes the message")
     if named:
+        if named & {b"host", b"content-length"}:
+            raise DownstreamProtocolError(400, "Connection names a field that frames or routes the message")
         request.lines = without(request.lines, named)
 
 
@@ -193,18 +205,31 @@ def _judge_framing(request: RequestHead) -> None:
             raise DownstreamProtocolError(400, "Transfer-Encoding in HTTP/1.0")
         if len(codings) > 1 or codings[0].lower() != b"chunked":
             raise DownstreamProtocolError(400, "transfer coding other than chunked")
-        request.is_chunked = True
+        request.is_chunked = request.has_body = True
     elif lengths is not None:
         request.content_length = content_length(lengths)
         if request.content_length is None:
             raise DownstreamProtocolError(400, "invalid Content-Length")
+        request.has_body = request.content_length > 0
 
 
 def _judge_expectation(request: RequestHead) -> None:
     """RFC 9110 section 10.1.1: only 100-continue is defined; a client may wait for it before it sends the body."""
-    expectations = list_members(request.judged.get(b"expect", ()))
+    expectations = list_members(request.judged[b"expect"])
     if not expectations:
         return
     if expectations != [b"100-continue"]:
         raise DownstreamProtocolError(417, "unknown expectation")
     request.expects_continue = not request.is_http_10 and request.has_body
+
+
+def _judge_upgrade(request: RequestHead) -> None:
+    """RFC 6455 section 4.1: GET, HTTP/1.1, `websocket` in Upgrade and `upgrade` in Connection; and no body, behind
+    which two parsers could see the tunnel begin at different places. Anything else is an ordinary request."""
+    request.wants_websocket = (
+        request.method == b"GET"
+        and not request.is_http_10
+        and not request.has_body
+        and list_members(request.judged[b"upgrade"]) == [WEBSOCKET]
+        and b"upgrade" in list_members(request.judged.get(b"connection", ()))
+    )

@@ -9,9 +9,20 @@ from enum import Enum, auto
 import httptools
 
 from proxyworker.protocol.body import BodyReader, ChunkedReader, LengthReader, UntilCloseReader
-from proxyworker.protocol.fields import HOP_BY_HOP, MAX_FIELDS, content_length, list_members, set_apart, without
+from proxyworker.protocol.fields import (
+    HOP_BY_HOP,
+    MAX_FIELDS,
+    UPGRADE_LINES,
+    WEBSOCKET,
+    connection_options,
+    content_length,
+    list_members,
+    set_apart,
+    without,
+)
 
 _JUDGED = HOP_BY_HOP | {b"content-length"}
+_NOTHING: frozenset[bytes] = frozenset()
 
 
 class MalformedResponse(Exception):
@@ -27,22 +38,30 @@ class BodyExtent(Enum):
     UNTIL_CLOSE = auto()
 
 
+# Looking a member up on its class takes as long as a call in Python 3.11; these are needed for every response.
+_NONE, _LENGTH, _CHUNKED, _UNTIL_CLOSE = BodyExtent
+
+
 class ResponseHead:
     """One response as the upstream sent it.
 
     `start` is the status line without its HTTP version, `lines` the field lines to pass on. `content_length` is what
-    the upstream said, also where no body follows (HEAD, 304). `is_reusable`: the connection stays open afterwards.
+    the upstream said, also where no body follows (HEAD, 304). `is_open_ended`: `extent` gives no length.
+    `is_reusable`: the connection stays open afterwards. `is_websocket`: behind this head, a 101, the connection is a
+    WebSocket.
     """
 
-    __slots__ = ("content_length", "extent", "is_reusable", "lines", "start", "status")
+    __slots__ = ("content_length", "extent", "is_open_ended", "is_reusable", "is_websocket", "lines", "start", "status")
 
     def __init__(self, status: int, start: bytes, lines: list[bytes]) -> None:
         self.status = status
         self.start = start
         self.lines = lines
         self.content_length: int | None = None
-        self.extent = BodyExtent.UNTIL_CLOSE
+        self.extent = _UNTIL_CLOSE
+        self.is_open_ended = False
         self.is_reusable = True
+        self.is_websocket = False
 
 
 def parse_response(head: bytes, request_method: bytes) -> ResponseHead:
@@ -51,7 +70,7 @@ def parse_response(head: bytes, request_method: bytes) -> ResponseHead:
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
-        pass  # 101: refused by the caller, which never asked for it
+        pass  # a 101 with both fields of an upgrade: whether it was asked for, the caller knows
     except httptools.HttpParserError as error:
         raise MalformedResponse("malformed response head") from error
     lines = head.split(b"\r\n")
@@ -65,14 +84,17 @@ def parse_response(head: bytes, request_method: bytes) -> ResponseHead:
         raise MalformedResponse("malformed status line")
     kept, judged = set_apart(lines[1:-2], _JUDGED)
     response = ResponseHead(status, start, kept)
-    options = list_members(judged[b"connection"]) if b"connection" in judged else []
+    options, named = connection_options(judged[b"connection"]) if b"connection" in judged else (_NOTHING, _NOTHING)
     if b"close" in options:
         response.is_reusable = False
     elif version == b"HTTP/1.0":
         # RFC 9112 section 6.1: a transfer coding in HTTP/1.0 counts as faulty framing.
         response.is_reusable = b"keep-alive" in options and b"transfer-encoding" not in judged
-    if named := frozenset(options) - HOP_BY_HOP - {b"close"}:
+    if named:
         response.lines = without(kept, named)
+    if status == 101:
+        # RFC 9110 section 7.8: a 101 MUST tell in Upgrade which protocol was switched to.
+        response.is_websocket = version == b"HTTP/1.1" and list_members(judged.get(b"upgrade", ())) == [WEBSOCKET]
     _judge_extent(response, request_method, judged.get(b"content-length"), judged.get(b"transfer-encoding"))
     return response
 
@@ -87,28 +109,27 @@ def _judge_extent(
         if response.content_length is None:
             raise MalformedResponse("response with an invalid Content-Length")
     if request_method == b"HEAD" or response.status < 200 or response.status in (204, 304):
-        response.extent = BodyExtent.NONE
+        response.extent = _NONE
     elif codings is not None:
         if len(codings) > 1 or codings[0].lower() != b"chunked":
             raise MalformedResponse("response with a transfer coding other than chunked")
-        response.extent = BodyExtent.CHUNKED
+        response.extent = _CHUNKED
+        response.is_open_ended = True
     elif response.content_length is not None:
-        response.extent = BodyExtent.LENGTH if response.content_length else BodyExtent.NONE
+        response.extent = _LENGTH if response.content_length else _NONE
     else:
+        response.is_open_ended = True
         response.is_reusable = False
 
 
 def reader_for(response: ResponseHead) -> BodyReader | None:
     """What reads the body of `response`; None when it has none."""
-    match response.extent:
-        case BodyExtent.LENGTH:
-            return LengthReader(response.content_length or 0)
-        case BodyExtent.CHUNKED:
-            return ChunkedReader()
-        case BodyExtent.UNTIL_CLOSE:
-            return UntilCloseReader()
-        case BodyExtent.NONE:
-            return None
+    extent = response.extent
+    if extent is _LENGTH:
+        return LengthReader(response.content_length or 0)
+    if extent is _NONE:
+        return None
+    return ChunkedReader() if extent is _CHUNKED else UntilCloseReader()
 
 
 def response_head(response: ResponseHead, *, to_http_10: bool, is_chunked: bool, keep_alive: bool) -> bytes:
@@ -126,13 +147,20 @@ def response_head(response: ResponseHead, *, to_http_10: bool, is_chunked: bool,
     return b"\r\n".join(lines)
 
 
+def switching_head(response: ResponseHead) -> bytes:
+    """The 101 that the client gets, with the fields that belong to a WebSocket and no others that are hop-by-hop."""
+    return b"\r\n".join((b"HTTP/1.1 " + response.start, *response.lines, *UPGRADE_LINES, b"\r\n"))
+
+
 # What the worker itself may have to answer (RFC 9110 section 15).
 REASONS = {
+    308: b"Permanent Redirect",
     400: b"Bad Request",
     404: b"Not Found",
     408: b"Request Timeout",
     414: b"URI Too Long",
     417: b"Expectation Failed",
+    421: b"Misdirected Request",
     431: b"Request Header Fields Too Large",
     501: b"Not Implemented",
     502: b"Bad Gateway",
@@ -142,11 +170,17 @@ REASONS = {
 }
 
 
-def own_response(status: int, *, request_id: bytes, keep_alive: bool, without_body: bool = False) -> bytes:
-    """An answer of the worker itself. It tells the client the status and a request id, and nothing of the upstream."""
+def own_response(
+    status: int, *, request_id: bytes, keep_alive: bool, without_body: bool = False, lines: tuple[bytes, ...] = ()
+) -> bytes:
+    """An answer of the worker itself. It tells the client the status and a request id, and nothing of the upstream.
+
+    `lines` are further field lines.
+    """
     body = b"%d %b\nrequest id: %b\n" % (status, REASONS[status], request_id)
     head = (
         b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
-        b"Cache-Control: no-store\r\nX-Request-ID: %b\r\nConnection: %b\r\n\r\n"
+        b"Cache-Control: no-store\r\nX-Request-ID: %b\r\nConnection: %b\r\n"
     ) % (status, REASONS[status], len(body), request_id, b"keep-alive" if keep_alive else b"close")
+    head += b"".join(line + b"\r\n" for line in lines) + b"\r\n"
     return head if without_body else head + body

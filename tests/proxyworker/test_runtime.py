@@ -6,12 +6,22 @@ import pytest
 
 from proxyworker.net.deadlines import Sweep
 from proxyworker.runtime import Configuration, build
-from proxyworker.snapshot import HostEntry, LoadedEntry, Upstream, UpstreamTLS, encode_entry
+from proxyworker.snapshot import (
+    SCHEMA_VERSION,
+    DownstreamTLS,
+    HostEntry,
+    LoadedEntry,
+    Upstream,
+    UpstreamTLS,
+    encode_entry,
+    entry_digest,
+)
 from tests.proxyworker.net.proxy import entry, loaded, upstream
 from tests.support.certificates import Authority
 
 CA = Authority()
 CLIENT = CA.client()
+SITE = CA.server("app.test")
 HTTPS = upstream(scheme="https", address="app.internal")
 
 
@@ -39,6 +49,76 @@ def name_at(configuration: Configuration, domain: bytes) -> str | None:
 
 
 # Building
+
+
+def site(**changes: object) -> HostEntry:
+    """A host with a certificate for its clients."""
+    return entry(downstream_tls=DownstreamTLS(**{"certificate": SITE.chain_pem, **changes}))  # type: ignore[arg-type]
+
+
+def test_certificate_for_clients_is_built_with_its_key() -> None:
+    """It covers what it names; without one, clients get the default certificate."""
+    built = build(loaded(site(), downstream_key_pem=SITE.key_pem.encode()))
+    assert built.certificate is not None
+    assert built.certificate.names.cover("app.test")
+    assert (built.rejected, built.https_rejected, built.reason) == ("", "", "")
+    assert build(loaded(entry())).certificate is None
+
+
+@pytest.mark.parametrize(
+    ("host", "key_pem", "reason"),
+    [
+        (site(), None, "key_missing: the certificate for clients has no key"),
+        (site(), CLIENT.key_pem.encode(), "key_mismatch: tls: private key does not match public key"),
+        (site(certificate="x"), SITE.key_pem.encode(), "bad_pem: This is not PEM"),
+    ],
+)
+def test_unusable_certificate_rejects_https_only(
+    configuration: Configuration, host: HostEntry, key_pem: bytes | None, reason: str
+) -> None:
+    """The host goes on by plain HTTP, and the worker's report says why HTTPS does not."""
+    install(configuration, loaded(host, downstream_key_pem=key_pem), loaded(entry(domain="b.test", host_id="h2")))
+    [(host_id, reported)] = configuration.rejected
+    assert host_id == "h1"
+    assert reported.startswith(f"HTTPS is refused: {reason}")
+    assert configuration.accepted_count == 2
+    route = configuration.current.find(b"app.test")
+    assert route is not None
+    assert route.https_rejected.startswith(reason)
+    assert (route.rejected, route.certificate, len(route.balancer.order())) == ("", None, 1)
+
+
+def test_unusable_upstream_configuration_leaves_the_certificate(configuration: Configuration) -> None:
+    """Clients get their 502 over the right certificate."""
+    host = entry(HTTPS, upstream_tls=tls(ca_certificate="x"), downstream_tls=site().downstream_tls)
+    install(configuration, loaded(host, downstream_key_pem=SITE.key_pem.encode()))
+    route = configuration.current.find(b"app.test")
+    assert route is not None
+    assert route.rejected
+    assert route.certificate is not None
+
+
+def test_an_entry_that_cannot_be_read_has_no_https(configuration: Configuration) -> None:
+    """It may have had a certificate of its own: the default one is not shown in its place."""
+    install(configuration, loaded(entry()))
+    install(configuration, LoadedEntry(host_id="h1", generation=2, digest="", entry_json='{"schema_version": 99}'))
+    route = configuration.current.find(b"app.test")
+    assert route is not None
+    assert route.https_rejected == route.rejected != ""
+
+
+def test_flags_of_https_reach_the_route(configuration: Configuration) -> None:
+    """The field line is made once."""
+    install(configuration, loaded(site(force_https=True, hsts_max_age_s=600), downstream_key_pem=SITE.key_pem.encode()))
+    route = configuration.current.find(b"app.test")
+    assert route is not None
+    assert (route.force_https, route.hsts) == (True, b"Strict-Transport-Security: max-age=600")
+
+
+def test_another_certificate_is_another_entry() -> None:
+    """The key takes part in the digest through its fingerprint."""
+    digests = {entry_digest(encode_entry(site(key_spki_sha256=name))) for name in ("00", "11")}
+    assert len(digests) == 2
 
 
 def test_http_host_needs_no_context() -> None:
@@ -99,7 +179,7 @@ def test_key_that_cannot_be_opened_rejects_without_its_text() -> None:
 def test_unreadable_entry_and_tombstone() -> None:
     """The one is rejected, the other forgotten."""
     bad = LoadedEntry(host_id="h", generation=3, digest="", entry_json='{"schema_version": 99}')
-    assert build(bad).rejected == "entry has schema version 99, this worker knows 2"
+    assert build(bad).rejected == f"entry has schema version 99, this worker knows {SCHEMA_VERSION}"
     gone = build(tombstone("h", 4))
     assert (gone.entry, gone.rejected, gone.generation) == (None, "", 4)
 

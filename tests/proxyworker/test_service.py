@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxyworker.snapshot import HostEntry
+from proxyworker.snapshot import DownstreamTLS, HostEntry
 from proxyworker.snapshot import Upstream as UpstreamEntry
 from tests.proxyworker.worker import PATIENCE_S, Upstream, Worker
+from tests.support.certificates import Authority, Leaf
 from tests.support.polling import eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
@@ -215,3 +217,49 @@ def test_settings_do_not_change() -> None:
     settings = ServiceSettings(http=(), https=(), management=("127.0.0.1", 0), redis_url="", version="")
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.version = "x"  # type: ignore[misc]
+
+
+def test_certificates_per_host(tmp_path: Path) -> None:
+    """By the name that the client asks for, exact or wildcard; a change is shown without a restart, the key nowhere."""
+    ca = Authority("Sites CA")
+    leaves = {"h1": ca.server("app.test"), "h2": ca.server("*.wild.test")}
+    renewed = ca.server("app.test")
+    keys = {host_id: leaf.key_pem for host_id, leaf in leaves.items()}
+    trusting = ssl.create_default_context(cadata=ca.pem)
+
+    def serial_shown(name: str) -> int:
+        plain = socket.create_connection(("127.0.0.1", worker.https), timeout=PATIENCE_S)
+        with trusting.wrap_socket(plain, server_hostname=name) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: " + name.encode() + b"\r\n\r\n")
+            assert b"max-age=600" in read_until(client, b"one")
+            return x509.load_der_x509_certificate(client.getpeercert(binary_form=True) or b"").serial_number
+
+    with Upstream("one") as one:
+
+        def site(host_id: str, domain: str, leaf: Leaf) -> HostEntry:
+            downstream = DownstreamTLS(certificate=leaf.chain_pem, force_https=True, hsts_max_age_s=600)
+            return dataclasses.replace(host(one.port, domain, host_id), downstream_tls=downstream)
+
+        hosts = [site("h1", "app.test", leaves["h1"]), site("h2", "*.wild.test", leaves["h2"])]
+        with Worker(tmp_path, *hosts, downstream_keys=keys) as worker:
+            assert serial_shown("app.test") == leaves["h1"].certificate.serial_number
+            assert serial_shown("a.wild.test") == leaves["h2"].certificate.serial_number
+            with pytest.raises(ssl.SSLCertVerificationError):
+                serial_shown("unknown.test")
+            redirect = worker.get("app.test", "/a?b")
+            assert (redirect.status, dict(redirect.headers)["Location"]) == (
+                308,
+                f"https://app.test:{worker.https}/a?b",
+            )
+            worker.downstream_keys["h1"] = renewed.key_pem
+            worker.install(site("h1", "app.test", renewed), hosts[1])
+            renewed_serial = renewed.certificate.serial_number
+            eventually(lambda: serial_shown("app.test") == renewed_serial, within_s=PATIENCE_S)
+            worker.downstream_keys["h1"] = leaves["h1"].key_pem
+            worker.install(site("h1", "app.test", renewed), hosts[1])
+            eventually(lambda: "HTTPS is refused: key_mismatch" in worker.log, within_s=PATIENCE_S)
+            with pytest.raises(ssl.SSLError, match="HANDSHAKE_FAILURE"):
+                serial_shown("app.test")
+            assert serial_shown("a.wild.test") == leaves["h2"].certificate.serial_number
+            for leaf in (*leaves.values(), renewed):
+                assert leaf.key_pem.splitlines()[1] not in worker.log

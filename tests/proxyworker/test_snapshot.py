@@ -8,6 +8,7 @@ import pytest
 from proxyworker.snapshot import (
     SCHEMA_VERSION,
     Deadlines,
+    DownstreamTLS,
     HostEntry,
     LoadedEntry,
     SnapshotError,
@@ -23,6 +24,7 @@ ENTRY = HostEntry(
     name="Bücher",
     domains=("a.test", "*.a.test"),
     preserve_host=True,
+    websockets=False,
     upstreams=(Upstream(upstream_id="u1", scheme="https", address="::1", port=8443),),
     upstream_tls=UpstreamTLS(
         client_certificate="PEM",
@@ -37,7 +39,8 @@ ENTRY = HostEntry(
         pinned_spki_sha256=("00", "11"),
         verify_depth=2,
     ),
-    deadlines=Deadlines(connect_s=1.5),
+    downstream_tls=DownstreamTLS(certificate="PEM", key_spki_sha256="00", force_https=True, hsts_max_age_s=60),
+    deadlines=Deadlines(connect_s=1.5, tunnel_lifetime_s=60),
 )
 
 

@@ -93,3 +93,30 @@ def test_a_broken_upstream_does_not_fill_the_log(
     assert len(messages) == 3
     assert "upstream=https://10.0.0.7:9443 phase=tls code=expired request_id=id-1: x509: certificate has" in messages[0]
     assert messages[2].endswith("(9 more since the last line)")
+
+
+class CountedTunnel:
+    """Of a tunnel what is counted."""
+
+    def __init__(self) -> None:
+        self.route = ROUTE
+        self.bytes_to_client = 0
+        self.bytes_to_upstream = 0
+
+
+def test_tunnels_are_counted_while_they_are_open(telemetry: WorkerTelemetry) -> None:
+    """Bytes at each scrape and never twice; closed ones count on, and the gauge goes back to zero."""
+    first, second = CountedTunnel(), CountedTunnel()
+    telemetry.tunnel_opened(first)  # type: ignore[arg-type]
+    telemetry.tunnel_opened(second)  # type: ignore[arg-type]
+    for open_count in (2, 1, 0):
+        if open_count:
+            first.bytes_to_client += 10
+            second.bytes_to_upstream += 3
+        values = samples(telemetry)
+        assert values["aegis_websocket_connections", (ROUTE.name,)] == open_count
+        if open_count:
+            telemetry.tunnel_closed(first if open_count == 2 else second)  # type: ignore[arg-type]
+    values = samples(telemetry)
+    assert values["aegis_websocket_bytes_total", ("to_client", ROUTE.name)] == 10
+    assert values["aegis_websocket_bytes_total", ("to_upstream", ROUTE.name)] == 6

@@ -23,11 +23,20 @@ PATIENCE_S = 15
 class Worker:
     """`with Worker(directory, entries) as worker:` serves when the block is entered."""
 
-    def __init__(self, directory: Path, *hosts: HostEntry, keys: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *hosts: HostEntry,
+        keys: dict[str, str] | None = None,
+        downstream_keys: dict[str, str] | None = None,
+        poll_s: float = 0.1,
+    ) -> None:
         self.http, self.https, self.management = (free_port() for _ in range(3))
         self._path = directory / "worker.json"
         self._log_path = directory / "worker.log"
         self._keys = keys or {}
+        self.downstream_keys = downstream_keys or {}
+        self._poll_s = poll_s
         self._generation = 0
         self.install(*hosts)
 
@@ -35,7 +44,7 @@ class Worker:
         """These are the hosts from the next poll on; None: the feed is away."""
         self._generation += 1
         entries = [self._document(host) for host in hosts if host is not None]
-        settings = {"http": self.http, "https": self.https, "management": self.management}
+        settings = {"http": self.http, "https": self.https, "management": self.management, "poll_s": self._poll_s}
         document = {**settings, "entries": None if None in hosts else entries}
         replaced = self._path.with_suffix(".new")
         replaced.write_text(json.dumps(document))
@@ -48,6 +57,7 @@ class Worker:
             "digest": "",
             "entry_json": encode_entry(host),
             "key_pem": self._keys.get(host.host_id, ""),
+            "downstream_key_pem": self.downstream_keys.get(host.host_id, ""),
         }
 
     def start(self) -> None:

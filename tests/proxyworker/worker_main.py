@@ -33,7 +33,12 @@ class FileFeed:
 
 def _loaded(document: dict[str, Any]) -> LoadedEntry:
     key_pem = document.pop("key_pem").encode()
-    return LoadedEntry(**document, open_client_key=(lambda: key_pem) if key_pem else None)
+    downstream_key_pem = document.pop("downstream_key_pem").encode()
+    return LoadedEntry(
+        **document,
+        open_client_key=(lambda: key_pem) if key_pem else None,
+        open_downstream_key=(lambda: downstream_key_pem) if downstream_key_pem else None,
+    )
 
 
 def main(path: Path) -> int:
@@ -47,7 +52,7 @@ def main(path: Path) -> int:
     from proxyworker import source
     from proxyworker.service import ProxyService, ServiceSettings
 
-    source.POLL_S = 0.1
+    source.POLL_S = settings["poll_s"]
     service = ProxyService(
         ServiceSettings(
             http=[("127.0.0.1", settings["http"])],

@@ -1,7 +1,6 @@
 """Runs one worker of the data plane. The only file of `proxyworker` that knows Django."""
 
 import asyncio
-import gc
 import logging
 from typing import Any
 
@@ -54,9 +53,6 @@ class Command(BaseCommand):
             loop=loop,
         )
         reactor.callWhenRunning(service.start)
-        # What exists now lives as long as the process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
         reactor.run()
         if service.has_failed:
             raise SystemExit(1)

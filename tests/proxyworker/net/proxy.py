@@ -6,6 +6,8 @@ from proxyworker.errors import UpstreamError
 from proxyworker.net.deadlines import Sweep
 from proxyworker.net.downstream import DownstreamConnection, DownstreamFactory
 from proxyworker.net.route import HostRoute, Target
+from proxyworker.net.tunnel import Tunnel
+from proxyworker.policy.forwarding import default_port
 from proxyworker.policy.limits import DownstreamLimits
 from proxyworker.runtime import Configuration, build
 from proxyworker.snapshot import HostEntry, LoadedEntry, Upstream, encode_entry, entry_digest
@@ -32,7 +34,9 @@ def entry(*upstreams: Upstream, domain: str = DOMAIN, host_id: str = "h1", **cha
     return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
 
 
-def loaded(host: HostEntry, generation: int = 1, key_pem: bytes | None = None) -> LoadedEntry:
+def loaded(
+    host: HostEntry, generation: int = 1, key_pem: bytes | None = None, downstream_key_pem: bytes | None = None
+) -> LoadedEntry:
     """The entry as a feed hands it over."""
     text = encode_entry(host)
     return LoadedEntry(
@@ -41,6 +45,7 @@ def loaded(host: HostEntry, generation: int = 1, key_pem: bytes | None = None) -
         digest=entry_digest(text),
         entry_json=text,
         open_client_key=None if key_pem is None else lambda: key_pem,
+        open_downstream_key=None if downstream_key_pem is None else lambda: downstream_key_pem,
     )
 
 
@@ -51,6 +56,8 @@ class RecordedTelemetry:
         self.answers: list[tuple[str | None, int]] = []
         self.failures: list[UpstreamError] = []
         self.refusals: list[int] = []
+        self.tunnels: list[Tunnel] = []
+        self.closed_tunnels: list[Tunnel] = []
 
     def exchange_done(self, route: HostRoute | None, status: int, duration_s: float) -> None:
         self.answers.append((route.name if route else None, status))
@@ -61,6 +68,12 @@ class RecordedTelemetry:
     def client_refused(self, status: int, reason: str) -> None:
         self.refusals.append(status)
 
+    def tunnel_opened(self, tunnel: Tunnel) -> None:
+        self.tunnels.append(tunnel)
+
+    def tunnel_closed(self, tunnel: Tunnel) -> None:
+        self.closed_tunnels.append(tunnel)
+
     @property
     def codes(self) -> list[str]:
         """The codes of the upstream failures so far."""
@@ -70,7 +83,9 @@ class RecordedTelemetry:
 class MemoryProxy:
     """The data plane. `dialler` decides about connections to upstreams; time moves by `advance` only."""
 
-    def __init__(self, dialler: Dialler, *hosts: HostEntry, limits: DownstreamLimits | None = None) -> None:
+    def __init__(
+        self, dialler: Dialler, *hosts: HostEntry, limits: DownstreamLimits | None = None, scheme: str = "http"
+    ) -> None:
         self.now = 1000.0
         self.dialler = dialler
         self.sweep = Sweep(lambda: self.now)
@@ -83,15 +98,18 @@ class MemoryProxy:
             telemetry=self.telemetry,
             clock=lambda: self.now,
             request_id_prefix=b"test-",
-            scheme="http",
-            port=80,
+            scheme=scheme,
+            port=default_port(scheme),
+            https_port=8443,
         )
         self._transports: list[MemoryTransport] = []
         self.install(*hosts or (entry(),))
 
-    def install(self, *hosts: HostEntry, generation: int = 1) -> None:
-        """Puts these hosts in force."""
-        self.configuration.install([build(loaded(host, generation)) for host in hosts])
+    def install(self, *hosts: HostEntry, generation: int = 1, downstream_key_pem: bytes | None = None) -> None:
+        """Puts these hosts in force. `downstream_key_pem` is the key of their certificates for clients."""
+        self.configuration.install(
+            [build(loaded(host, generation, downstream_key_pem=downstream_key_pem)) for host in hosts]
+        )
 
     def client(self, data: bytes = b"") -> MemoryTransport:
         """A client connects and sends `data`."""

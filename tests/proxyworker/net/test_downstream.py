@@ -292,7 +292,7 @@ def test_drain_closes_idle_connections_and_the_others_after_their_answer(proxy: 
     backend.deliver(OK[:-1])
     waiting = proxy.client(GET)
     other = proxy.accept()
-    proxy.factory.drain()
+    proxy.factory.drain(tunnels_within_s=5)
     assert (idle.end, midway.end, waiting.end) == ("closed", "", "")
     backend.deliver(OK[-1:])
     other.deliver(OK)

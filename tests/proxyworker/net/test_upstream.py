@@ -1,9 +1,8 @@
-"""Connections to upstreams and their pools: deadlines, reuse, retirement."""
+"""Connections to upstreams: deadlines, reuse."""
 
 import pytest
 
 from proxyworker.errors import Phase, RetrySafety
-from proxyworker.net.upstream import MAX_IDLE_PER_POOL
 from proxyworker.policy.limits import DownstreamLimits
 from proxyworker.snapshot import Deadlines, UpstreamTLS
 from tests.proxyworker.net.memory import HIGH_WATER_BYTES, Dialler
@@ -197,27 +196,6 @@ def test_closing_that_takes_too_long_is_cut_off(proxy: MemoryProxy) -> None:
     proxy.assert_nothing_left()
 
 
-def test_last_used_first(proxy: MemoryProxy) -> None:
-    """The warm connection is taken again, the cold one ages out."""
-    clients = [proxy.client(GET) for _ in range(2)]
-    backends = [attempt.accept() for attempt in proxy.dialler.attempts]
-    for backend in backends:
-        backend.deliver(OK)
-    clients[0].deliver(GET)
-    assert [backend.received.count(b" HTTP/1.1\r\n") for backend in backends] == [1, 2]
-
-
-def test_a_pool_keeps_a_bounded_number_of_idle_connections(proxy: MemoryProxy) -> None:
-    """What is over is closed."""
-    for _ in range(MAX_IDLE_PER_POOL + 3):
-        proxy.client(GET)
-    backends = [attempt.accept() for attempt in proxy.dialler.attempts]
-    for backend in backends:
-        backend.deliver(OK)
-    assert proxy.configuration.idle_connection_count == MAX_IDLE_PER_POOL
-    assert sum(backend.end == "closed" for backend in backends) == 3
-
-
 def test_connection_close_is_obeyed(proxy: MemoryProxy) -> None:
     """The upstream's wish, and what HTTP/1.0 means."""
     for answer in (OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), OK.replace(b"1.1", b"1.0")):
@@ -227,15 +205,3 @@ def test_connection_close_is_obeyed(proxy: MemoryProxy) -> None:
         assert client.received == OK
         assert backend.end == "closed"
     assert proxy.configuration.idle_connection_count == 0
-
-
-def test_a_retired_pool_keeps_nothing(proxy: MemoryProxy) -> None:
-    """Idle connections close at once, busy ones behind their exchange."""
-    first, second = proxy.client(GET), proxy.client(GET)
-    idle, busy = (attempt.accept() for attempt in proxy.dialler.attempts)
-    idle.deliver(OK)
-    proxy.configuration.close()
-    assert (idle.end, busy.end) == ("closed", "")
-    busy.deliver(OK)
-    assert busy.end == "closed"
-    assert first.received == second.received == OK

@@ -52,3 +52,14 @@ def test_upstream_head_frames_the_message_itself() -> None:
     assert upstream_head(chunked, authority=b"up", forwarding=b"F: 1") == (
         b"POST /x HTTP/1.1\r\nHost: up\r\nB: 2\r\nF: 1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
     )
+
+
+def test_upstream_head_with_an_upgrade() -> None:
+    """Only when it is permitted, and only these two fields of it."""
+    request = parse_request(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: upgrade, x\r\nUpgrade: websocket\r\n\r\n")
+    assert upstream_head(request, authority=b"up", forwarding=b"F: 1", upgrade=True) == (
+        b"GET /x HTTP/1.1\r\nHost: up\r\nF: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+    assert upstream_head(request, authority=b"up", forwarding=b"F: 1") == (
+        b"GET /x HTTP/1.1\r\nHost: up\r\nF: 1\r\n\r\n"
+    )

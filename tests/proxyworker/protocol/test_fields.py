@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxyworker.protocol.fields import content_length, list_members, set_apart, without
+from proxyworker.protocol.fields import connection_options, content_length, list_members, set_apart, without
 
 
 def test_judged_fields_are_set_apart_whatever_their_case() -> None:
@@ -41,3 +41,10 @@ def test_without_compares_names_in_lower_case() -> None:
 def test_content_length_is_one_plain_decimal_number(values: list[bytes], expected: int | None) -> None:
     """Anything but one plain decimal number tells no length."""
     assert content_length(values) == expected
+
+
+def test_connection_options_are_read_over_all_lines() -> None:
+    """All options in lower case, and apart those that name fields which are not hop-by-hop anyway."""
+    options, named = connection_options([b"Close, X-A", b"keep-alive ,TE"])
+    assert options == {b"close", b"x-a", b"keep-alive", b"te"}
+    assert named == {b"x-a"}

@@ -213,3 +213,33 @@ def test_any_bytes_give_a_request_or_a_refusal(data: bytes) -> None:
     assert not (request.is_chunked and request.content_length is not None)
     assert request.target == b"*" or request.target.startswith(b"/")
     assert not any(b"\r" in line or b"\n" in line or b"\0" in line for line in request.lines)
+
+
+UPGRADE = (b"Connection: keep-alive, Upgrade", b"Upgrade: WebSocket")
+
+
+@pytest.mark.parametrize(
+    ("lines", "start", "expected"),
+    [
+        (UPGRADE, b"GET / HTTP/1.1", True),
+        ((*UPGRADE, b"Content-Length: 0"), b"GET / HTTP/1.1", True),
+        ((*UPGRADE, b"Content-Length: 1"), b"GET / HTTP/1.1", False),
+        ((*UPGRADE, b"Transfer-Encoding: chunked"), b"GET / HTTP/1.1", False),
+        ((*UPGRADE, b"Upgrade: h2c"), b"GET / HTTP/1.1", False),
+        (UPGRADE[:1], b"GET / HTTP/1.1", False),
+        (UPGRADE[1:], b"GET / HTTP/1.1", False),
+        ((b"Connection: close", UPGRADE[1]), b"GET / HTTP/1.1", False),
+        ((UPGRADE[0], b"Upgrade: h2c"), b"GET / HTTP/1.1", False),
+        ((UPGRADE[0], b"Upgrade: websocket, h2c"), b"GET / HTTP/1.1", False),
+        ((UPGRADE[0], b"Upgrade: websocket/13"), b"GET / HTTP/1.1", False),
+        ((UPGRADE[0], b"Upgrade:"), b"GET / HTTP/1.1", False),
+        (UPGRADE, b"GET / HTTP/1.0", False),
+        (UPGRADE, b"POST / HTTP/1.1", False),
+        (UPGRADE, b"HEAD / HTTP/1.1", False),
+    ],
+)
+def test_wish_for_a_websocket(lines: tuple[bytes, ...], start: bytes, expected: bool) -> None:
+    """RFC 6455 section 4.1, and nothing but `websocket`; the fields themselves go no further."""
+    request = parse_request(head(*lines, start=start))
+    assert request.wants_websocket is expected
+    assert request.lines == []

@@ -14,6 +14,7 @@ from proxyworker.protocol.response import (
     parse_response,
     reader_for,
     response_head,
+    switching_head,
 )
 
 
@@ -142,3 +143,34 @@ def test_own_responses_are_themselves_valid(status: int) -> None:
     assert (response.status, response.content_length, response.is_reusable) == (status, len(body), False)
     assert body == b"%d %b\nrequest id: id-1\n" % (status, REASONS[status])
     assert own_response(status, request_id=b"id-1", keep_alive=False, without_body=True) == head + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "start", "expected"),
+    [
+        ([b"Upgrade: websocket"], b"HTTP/1.1 101 x", True),
+        ([b"upgrade: WEBSOCKET"], b"HTTP/1.1 101 x", True),
+        ([b"Upgrade: h2c"], b"HTTP/1.1 101 x", False),
+        ([b"Upgrade: websocket", b"Upgrade: h2c"], b"HTTP/1.1 101 x", False),
+        ([b"Upgrade: websocket"], b"HTTP/1.0 101 x", False),
+        ([b"Upgrade: websocket"], b"HTTP/1.1 200 x", False),
+    ],
+)
+def test_switch_to_a_websocket(lines: list[bytes], start: bytes, expected: bool) -> None:
+    """RFC 9110 section 7.8: a 101 that says so itself."""
+    assert parse(*lines, b"Connection: Upgrade", start=start).is_websocket is expected
+
+
+@pytest.mark.parametrize("line", [b"A: 1", b"Upgrade: websocket", b"Connection: Upgrade"])
+def test_101_without_the_fields_of_an_upgrade_is_malformed(line: bytes) -> None:
+    """RFC 6455 section 4.1: a client fails the connection when either of them is missing."""
+    with pytest.raises(MalformedResponse, match="malformed response head"):
+        parse(line, start=b"HTTP/1.1 101 Switching Protocols")
+
+
+def test_switching_head_has_no_framing() -> None:
+    """RFC 9110 section 8.6: no Content-Length in a 1xx; the upgrade's own fields are written anew."""
+    lines = [b"Upgrade: WebSocket", b"A: 1", b"Connection: Upgrade", b"Content-Length: 5", b"Keep-Alive: 5"]
+    assert switching_head(parse(*lines, start=b"HTTP/1.1 101 Switching Protocols")) == (
+        b"HTTP/1.1 101 Switching Protocols\r\nA: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )

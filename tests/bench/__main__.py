@@ -1,0 +1,136 @@
+"""`python -m tests.bench`: starts upstream and proxies, measures in interleaved rounds, prints a table, writes JSON."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.bench.load import LoadFailed, put_load
+from tests.bench.proxies import NAMES, NotInstalled, Running, start
+from tests.bench.report import Measurement, summarise, table
+from tests.bench.scenarios import SCENARIOS, Scenario
+from tests.bench.upstream import BenchUpstream, Material
+from tests.bench.usage import usage_of
+from tests.support.polling import eventually
+
+CONNECTIONS = 32
+WARM_UP_S = 1
+
+
+def main(arguments: list[str]) -> int:
+    options = _options(arguments)
+    names = {scenario.name: scenario for scenario in SCENARIOS}
+    scenarios = [names[name] for name in options.scenarios]
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aegis-bench-")))
+        material = Material(directory / "material")
+        upstream = stack.enter_context(BenchUpstream(directory / "upstream", material))
+        running = []
+        for name in options.proxies:
+            try:
+                proxy = start(name, directory / name, material, upstream.port)
+            except NotInstalled as reason:
+                _say(f"{name}: left out, {reason}")
+                continue
+            stack.callback(proxy.stop)
+            running.append(proxy)
+        for proxy in running:
+            _warm_up(proxy, scenarios, directory)
+        measurements = [
+            measurement
+            for scenario in scenarios
+            for number in range(options.rounds)
+            for measurement in _round(running, scenario, number, options.seconds, directory)
+        ]
+    rows = summarise(measurements)
+    _say("\n" + table(rows))
+    document = {
+        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load_before": options.load_before},
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "connections": CONNECTIONS,
+        "rows": rows,
+        "measurements": [asdict(measurement) for measurement in measurements],
+    }
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / "bench.json"
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    _say(f"\nwritten to {path}")
+    return 0
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one round of a second each; for a look, not for figures")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
+    parser.add_argument("--proxies", nargs="+", choices=NAMES, default=NAMES)
+    every = [scenario.name for scenario in SCENARIOS]
+    parser.add_argument("--scenarios", nargs="+", choices=every, default=every)
+    parser.add_argument("--output", type=Path, default=Path("var/bench"))
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.rounds, options.seconds = 1, 1
+    options.load_before = os.getloadavg()[0]
+    return options
+
+
+def _warm_up(proxy: Running, scenarios: list[Scenario], directory: Path) -> None:
+    """Waits until the proxy answers rightly, and fills its pools."""
+
+    def answers() -> bool:
+        assert proxy.process.poll() is None, f"{proxy.name} ended: see {directory / proxy.name}"
+        try:
+            put_load(_port(proxy, scenarios[0]), scenarios[0], seconds=WARM_UP_S, connections=1, directory=directory)
+        except LoadFailed:
+            return False
+        return True
+
+    eventually(answers, within_s=15)
+    for scenario in {each.scheme: each for each in scenarios}.values():
+        put_load(_port(proxy, scenario), scenario, seconds=WARM_UP_S, connections=CONNECTIONS, directory=directory)
+
+
+def _round(running: list[Running], scenario: Scenario, number: int, seconds: int, directory: Path) -> list[Measurement]:
+    """Every proxy once, one after the other; the order turns from round to round."""
+    turn = number % len(running)
+    return [_measure(proxy, scenario, number, seconds, directory) for proxy in running[turn:] + running[:turn]]
+
+
+def _measure(proxy: Running, scenario: Scenario, number: int, seconds: int, directory: Path) -> Measurement:
+    before, started_s = usage_of(proxy.process.pid), time.monotonic()
+    load = put_load(_port(proxy, scenario), scenario, seconds=seconds, connections=CONNECTIONS, directory=directory)
+    used = usage_of(proxy.process.pid).since(before)
+    _say(f"{scenario.name:<12}{proxy.name:<9}{load.requests:>8} requests in {time.monotonic() - started_s:.1f} s")
+    return Measurement(
+        scenario=scenario.name,
+        proxy=proxy.name,
+        round=number,
+        requests=load.requests,
+        requests_per_s=load.requests / load.duration_s,
+        cpu_us=(used.user_s + used.system_s) / load.requests * 1e6,
+        user_us=used.user_s / load.requests * 1e6,
+        system_us=used.system_s / load.requests * 1e6,
+        p50_ms=load.p50_ms,
+        p99_ms=load.p99_ms,
+        rss_mib=used.rss_bytes / 2**20,
+    )
+
+
+def _port(proxy: Running, scenario: Scenario) -> int:
+    return proxy.https if scenario.scheme == "https" else proxy.http
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
