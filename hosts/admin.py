@@ -24,9 +24,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import TabularInline
 
 from aegis_site.kernel.admin import ReadOnlyAdmin, action, display
+from aegis_site.kernel.errors import AegisError
 from hosts.badges import badge, badges, host_badges
 from hosts.connection_test_admin import SAVE_AND_TEST, ConnectionTestAdmin
 from hosts.connection_tests import last_outcomes
+from hosts.downstream_admin import DownstreamTLSAdmin
 from hosts.forms import HostForm, UpstreamForm, UpstreamFormSet
 from hosts.models import CompiledHost, Host, ProxyWorker, Upstream
 from hosts.publish import publish_on_commit
@@ -45,13 +47,22 @@ LISTED_UPSTREAMS = 2
 
 ISSUE_ACTION = "hosts_host_save_and_issue"
 # A key may have been pasted beside the certificate.
-SECRET_PARAMETERS = ("client_certificate", "client_key", "client_key_passphrase", "kept_client_key")
+SECRET_PARAMETERS = (
+    "client_certificate",
+    "client_key",
+    "client_key_passphrase",
+    "kept_client_key",
+    "https_certificate",
+    "https_key",
+    "https_key_passphrase",
+    "kept_https_key",
+)
 
 HEALTH_BADGES = {WorkerHealth.CURRENT: "success", WorkerHealth.BEHIND: "warning", WorkerHealth.LOST: "danger"}
 
 Fieldsets = list[tuple[str | None, dict[str, Any]]]
 
-GENERAL_FIELDS = ["name", "domains", "enabled", "preserve_host"]
+GENERAL_FIELDS = ["name", "domains", "enabled", "preserve_host", "websockets"]
 TLS_FIELDS = [
     "tls_enabled",
     "client_certificate",
@@ -81,8 +92,9 @@ ADVANCED_TLS_FIELDS = [
     "verify_depth",
 ]
 VIEW_FIELDSETS: Fieldsets = [
-    ("General", {"fields": ["name", "domain_names", "enabled", "preserve_host"]}),
+    ("General", {"fields": ["name", "domain_names", "enabled", "preserve_host", "websockets"]}),
     ("Upstream TLS", {"fields": ["protection", "client_certificate_facts", "ca_certificate_facts", "crl_facts"]}),
+    ("HTTPS towards clients", {"fields": ["https_certificate_facts"]}),
     ("Connection test", {"fields": ["connection_test_result"]}),
     ("Proxy workers", {"fields": ["published"]}),
 ]
@@ -120,7 +132,7 @@ class UpstreamInline(TabularInline):
 
 
 @admin.register(Host)
-class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin):
+class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin):
     """List and editor of proxy hosts."""
 
     form = HostForm
@@ -129,12 +141,13 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin):
     list_filter = ["enabled", "upstream_tls__enabled", "upstream_tls__skip_verify"]
     search_fields = ["name", "domains__name", "upstreams__address"]
     list_per_page = 50
-    actions_submit_line = ["save_and_test", "save_and_issue"]
+    actions_submit_line = ["save_and_test", "save_and_issue", "save_and_issue_server"]
     change_form_before_template = "hosts/editor_status.html"
     readonly_fields = [
         "client_certificate_facts",
         "ca_certificate_facts",
         "crl_facts",
+        "https_certificate_facts",
         "connection_test",
         "connection_test_result",
         "published",
@@ -169,6 +182,7 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin):
                 "Advanced upstream TLS",
                 {"fields": _present(ADVANCED_TLS_FIELDS, configuration), "classes": ["collapse"]},
             ),
+            ("HTTPS towards clients", {"fields": self.https_fields(obj)}),
         ]
         return fieldsets if obj is None else [*fieldsets, ("Proxy workers", {"fields": ["published"]})]
 
@@ -237,6 +251,7 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin):
         # The class is made for this request.
         form.user_id = request.user.pk
         form.is_issuing = self._is_issuing(request)
+        form.is_issuing_server = self.is_issuing_server(request)
         return form
 
     def save_model(self, request: HttpRequest, obj: Host, form: HostForm, change: bool) -> None:
@@ -245,6 +260,7 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin):
         write_domains(obj, form.cleaned_data["domains"])
         form.configuration.host = obj  # again: Django's formsets give a new object another primary key
         form.configuration.save()
+        self.save_downstream(request, obj, form)
         publish_on_commit([obj.pk])
         for notice in form.notices:
             self.message_user(request, notice, messages.INFO)
@@ -256,14 +272,15 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: Iterable[Host]) -> None:
         delete_hosts(hosts=queryset, user=None)
 
-    def has_issue_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        """Issuing changes the host after it is saved, so it needs that permission for a new host as well."""
-        return request.user.has_perm("localca.add_issuedcertificate") and self.has_change_permission(request)
-
     @action(description="Save and issue client certificate", permissions=["issue"], icon="verified_user")
     def save_and_issue(self, request: HttpRequest, obj: Host) -> None:
         """Runs inside the POST of the form, after the rows are saved."""
-        record = install_issued_certificate(host=obj, user=request.user)
+        try:
+            record = install_issued_certificate(host=obj, user=request.user)
+        except AegisError as error:
+            text = f"The host is saved; no certificate was issued: {error.message}."
+            self.message_user(request, text, messages.ERROR)
+            return
         self.message_user(request, _issued_message(record), messages.SUCCESS)
 
     def response_add(self, request: HttpRequest, obj: Host, post_url_continue: str | None = None) -> HttpResponse:
@@ -282,7 +299,7 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin):
         return ISSUE_ACTION in request.POST and self.has_issue_permission(request)
 
     def _stays_in_editor(self, request: HttpRequest) -> bool:
-        return self._is_issuing(request) or self._is_testing(request)
+        return self._is_issuing(request) or self.is_issuing_server(request) or self._is_testing(request)
 
     def _is_testing(self, request: HttpRequest) -> bool:
         return SAVE_AND_TEST in request.POST and self.has_test_permission(request)

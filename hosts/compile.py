@@ -6,14 +6,14 @@ configured: what cannot be used is compiled as it stands, and the worker refuses
 
 from aegis_site.kernel.fields import Sealed
 from hosts.models import Host
-from proxyworker.snapshot import HostEntry, Upstream, UpstreamTLS
+from proxyworker.snapshot import DownstreamTLS, HostEntry, Upstream, UpstreamTLS
 from upstream_tls.models import UpstreamTLSConfiguration
 
 
-def compile_host(host: Host) -> tuple[HostEntry, Sealed | None]:
-    """The entry of an enabled host and its client key as sealed in the configuration's row.
+def compile_host(host: Host) -> tuple[HostEntry, Sealed | None, Sealed | None]:
+    """The entry of an enabled host, its client key and the key of its certificate for clients, as sealed in their rows.
 
-    The key is None unless the host presents a client certificate. No query when `with_configuration` was used.
+    A key is None unless its certificate is presented. No query when `with_configuration` was used.
     """
     # A host without a configuration row has none of the settings, which is also what a new row says.
     configuration = getattr(host, "upstream_tls", None) or UpstreamTLSConfiguration(host_id=host.pk)
@@ -32,11 +32,13 @@ def compile_host(host: Host) -> tuple[HostEntry, Sealed | None]:
         pinned_spki_sha256=tuple(configuration.pinned_spki_sha256),
         verify_depth=configuration.verify_depth,
     )
+    downstream = host.downstream_configuration
     entry = HostEntry(
         host_id=str(host.pk),
         name=host.name,
         domains=tuple(domain.name for domain in host.domains.all()),
         preserve_host=host.preserve_host,
+        websockets=host.websockets,
         upstreams=tuple(
             Upstream(
                 upstream_id=str(upstream.pk),
@@ -48,5 +50,11 @@ def compile_host(host: Host) -> tuple[HostEntry, Sealed | None]:
             if upstream.enabled
         ),
         upstream_tls=tls,
+        downstream_tls=DownstreamTLS(
+            certificate=downstream.certificate,
+            key_spki_sha256=downstream.key_spki_sha256,
+            force_https=downstream.force_https,
+            hsts_max_age_s=downstream.hsts_max_age_s,
+        ),
     )
-    return entry, configuration.client_key if configuration.enabled else None
+    return entry, configuration.client_key if configuration.enabled else None, downstream.key

@@ -7,13 +7,13 @@ from django import forms
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from hosts.downstream_forms import DownstreamTLSFields
 from hosts.models import Host, Upstream
 from hosts.services import clean_domains
-from upstream_tls.forms import UpstreamTLSFields
 
 
-class HostForm(UpstreamTLSFields):
-    """A host with its domains and its upstream TLS. `is_issuing` is set by the admin."""
+class HostForm(DownstreamTLSFields):
+    """A host with its domains, its upstream TLS and TLS towards its clients. `is_issuing` is set by the admin."""
 
     is_issuing = False
 
@@ -24,7 +24,7 @@ class HostForm(UpstreamTLSFields):
 
     class Meta:
         model = Host
-        fields = ["name", "enabled", "preserve_host"]
+        fields = ["name", "enabled", "preserve_host", "websockets"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -38,6 +38,7 @@ class HostForm(UpstreamTLSFields):
     def clean(self) -> None:
         super().clean()
         self.clean_upstream_tls(will_be_issued=self.is_issuing)
+        self.clean_downstream_tls()
 
 
 class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]

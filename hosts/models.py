@@ -1,8 +1,8 @@
 """Proxy hosts, what of them is published, and what the workers say about it.
 
 Laws of this module:
-- `hosts.services` and the host editor are the only writers of Host, Domain and Upstream; every write of any of them
-  also saves the Host, so `updated_at` names the version of the whole.
+- `hosts.services` and the host editor are the only writers of Host, Domain, Upstream and DownstreamTLSConfiguration;
+  every write of any of them also saves the Host, so `updated_at` names the version of the whole.
 - `hosts.connection_tests` is the only writer of ConnectionTest.
 - `hosts.publish` is the only writer of CompiledHost and GenerationCounter, `hosts.worker_feed` of ProxyWorker.
 """
@@ -10,14 +10,17 @@ Laws of this module:
 import uuid
 from typing import Any
 
+from cryptography import x509
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
+from aegis_site.kernel.certificates import CertificateFacts, describe
 from aegis_site.kernel.fields import SealedField
 from hosts.querysets import CompiledHostQuerySet, ConnectionTestQuerySet, HostQuerySet
 from hosts.validators import clean_address, validate_printable
+from upstream_tls.tls.credentials import parse_chain
 
 
 class Host(models.Model):
@@ -36,6 +39,11 @@ class Host(models.Model):
         default=False,
         help_text="Send the client's Host header to the upstream, instead of the upstream's own name.",
     )
+    websockets = models.BooleanField(
+        "WebSockets",
+        default=True,
+        help_text="Pass WebSocket connections on. When off, a request for one is an ordinary request.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -46,6 +54,11 @@ class Host(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def downstream_configuration(self) -> "DownstreamTLSConfiguration":
+        """What is stored about TLS towards clients, or a new row that says nothing. No query `with_configuration`."""
+        return getattr(self, "downstream_tls", None) or DownstreamTLSConfiguration(host=self)
 
 
 class Domain(models.Model):
@@ -98,6 +111,53 @@ class Upstream(models.Model):
             raise ValidationError({"address": error.error_list}) from error
 
 
+class DownstreamTLSConfiguration(models.Model):
+    """What clients of one host are shown, and whether they have to come by HTTPS.
+
+    `hosts.downstream_tls.apply_downstream_tls` is the only writer of these columns: what is stored can be served.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    host = models.OneToOneField(Host, on_delete=models.CASCADE, related_name="downstream_tls")
+    certificate = models.TextField("Certificate", blank=True)
+    key = SealedField("Private key")
+    key_spki_sha256 = models.CharField(max_length=64, blank=True, editable=False)
+    force_https = models.BooleanField("Force HTTPS", default=False)
+    hsts_max_age_s = models.PositiveIntegerField("HSTS max-age", default=0)
+
+    class Meta:
+        verbose_name = "downstream TLS configuration"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(certificate="", key__isnull=True, key_spki_sha256="")
+                | (~models.Q(certificate="") & models.Q(key__isnull=False) & ~models.Q(key_spki_sha256="")),
+                name="hosts_downstreamtls_certificate_and_key",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(certificate="") | models.Q(force_https=False, hsts_max_age_s=0),
+                name="hosts_downstreamtls_https_needs_certificate",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"downstream TLS of host {self.host_id}"
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a key is stored. Opens nothing."""
+        return self.key is not None
+
+    @property
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """The stored chain, leaf first; empty when there is none. Parses at each call."""
+        return parse_chain(self.certificate.encode("ascii")) if self.certificate else ()
+
+    @property
+    def certificate_facts(self) -> tuple[CertificateFacts, ...]:
+        """The facts of the stored chain. Parses at each call."""
+        return tuple(describe(certificate) for certificate in self.chain)
+
+
 class CompiledHost(models.Model):
     """What the workers get of a host. It outlives the host as a tombstone (empty `entry_json`)."""
 
@@ -108,7 +168,11 @@ class CompiledHost(models.Model):
     schema_version = models.PositiveIntegerField()
     generation = models.PositiveBigIntegerField(unique=True)
     client_key = SealedField()
+    downstream_key = SealedField()
     problem = models.TextField(blank=True, help_text="Why the host answers 502 until it is configured anew.")
+    downstream_problem = models.TextField(
+        blank=True, help_text="Why the host refuses HTTPS until it is configured anew."
+    )
     source_updated_at = models.DateTimeField(null=True, help_text="The version of the host that was compiled.")
     compiled_at = models.DateTimeField()
 

@@ -97,25 +97,31 @@ def _locked_counter() -> GenerationCounter:
 
 def _refresh(row: CompiledHost, host: Host | None) -> bool:
     """Bring a row up to date with its host. Whether the workers must hear of it."""
-    before = (row.entry_json, row.problem, row.client_key is None)
+    before = _published(row)
     row.compiled_at = timezone.now()
     row.schema_version = SCHEMA_VERSION
     row.source_updated_at = host.updated_at if host else None
     row.name = host.name if host else row.name
-    row.entry_json, row.digest, row.problem, key = "", "", "", None
+    row.entry_json, row.digest, client_key, downstream_key = "", "", None, None
     if host is not None and host.enabled:
-        entry, key = compile_host(host)
+        entry, client_key, downstream_key = compile_host(host)
         row.entry_json = encode_entry(entry)
         row.digest = entry_digest(row.entry_json)
-    row.client_key, row.problem = _copy_key(key)
-    return (row.entry_json, row.problem, row.client_key is None) != before
+    row.client_key, row.problem = _copy_key(client_key, "client key")
+    row.downstream_key, row.downstream_problem = _copy_key(downstream_key, "key of the certificate for clients")
+    return _published(row) != before
 
 
-def _copy_key(key: Sealed | None) -> tuple[Sealed | None, str]:
+def _published(row: CompiledHost) -> tuple[object, ...]:
+    """What workers make of a row. Another key is another entry: its fingerprint is in there."""
+    return row.entry_json, row.problem, row.client_key is None, row.downstream_problem, row.downstream_key is None
+
+
+def _copy_key(key: Sealed | None, what: str) -> tuple[Sealed | None, str]:
     """The key, to be sealed anew for the compiled row, or why that is impossible."""
     if key is None:
         return None, ""
     try:
         return Sealed.of(key.reveal()), ""
     except AegisError as error:
-        return None, f"The client key cannot be opened: {error.message}."
+        return None, f"The {what} cannot be opened: {error.message}."

@@ -60,7 +60,11 @@ def hosts_to_compile() -> list[uuid.UUID]:
     Two queries. Deleted hosts that are still published count as well.
     """
     compiled = CompiledHost.objects.filter(
-        pk=OuterRef("pk"), source_updated_at=OuterRef("updated_at"), schema_version=SCHEMA_VERSION, problem=""
+        pk=OuterRef("pk"),
+        source_updated_at=OuterRef("updated_at"),
+        schema_version=SCHEMA_VERSION,
+        problem="",
+        downstream_problem="",
     )
     existing = Host.objects.filter(pk=OuterRef("pk"))
     stale = Host.objects.filter(~Exists(compiled)).order_by("pk").values_list("pk", flat=True)

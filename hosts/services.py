@@ -17,15 +17,15 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from hosts.downstream_tls import apply_downstream_tls, check_issuable, common_name_of, issue_certificate
 from hosts.field_errors import FieldErrors
-from hosts.models import Host, Upstream
+from hosts.models import DownstreamTLSConfiguration, Host, Upstream
 from hosts.publish import publish_on_commit
 from hosts.selectors import domains_of_other_hosts
-from hosts.specs import HostSpec, UpstreamSpec
+from hosts.specs import DownstreamTLSChanges, HostSpec, UpstreamSpec
 from hosts.validators import clean_domain
 from localca.models import IssuedCertificate
 from localca.services import issue_client_certificate
-from localca.validators import COMMON_NAME_MAX_CHARACTERS
 from upstream_tls.changes import KEEP, Keep, UpstreamTLSChanges
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.services import apply_changes
@@ -78,8 +78,7 @@ def install_issued_certificate(*, host: Host, user: Actor | None) -> IssuedCerti
     The common name is the host's first domain, or its name when that is too long. Raises ValidationError,
     localca.services.IssuanceError, SecretUnreadable.
     """
-    names = [domain.name for domain in host.domains.all()[:1]] + [host.name[:COMMON_NAME_MAX_CHARACTERS]]
-    common_name = next(name for name in names if len(name) <= COMMON_NAME_MAX_CHARACTERS)
+    common_name = common_name_of(host, [domain.name for domain in host.domains.all()[:1]])
     bundle = issue_client_certificate(common_name=common_name, issued_for=f"host {host.name}")
     changes = UpstreamTLSChanges(
         enabled=True, client_certificate=bundle.chain_pem, client_key=bundle.key_pem.decode("ascii")
@@ -129,7 +128,7 @@ def write_domains(host: Host, names: Sequence[str]) -> None:
 def _write(host: Host, spec: HostSpec) -> None:
     errors = FieldErrors()
     is_new = host._state.adding
-    for name in ("enabled", "preserve_host"):
+    for name in ("enabled", "preserve_host", "websockets"):
         if (value := getattr(spec, name)) is not KEEP:
             setattr(host, name, value)
     if not isinstance(spec.name, Keep):
@@ -144,7 +143,17 @@ def _write(host: Host, spec: HostSpec) -> None:
     configuration = UpstreamTLSConfiguration(host=host) if is_new else host.upstream_tls
     with errors.under("upstream_tls"):
         apply_changes(configuration, spec.upstream_tls)
+    downstream = DownstreamTLSConfiguration(host=host) if is_new else host.downstream_configuration
+    is_issuing = spec.downstream_tls.issue is True
+    with errors.under("downstream_tls"):
+        apply_downstream_tls(downstream, spec.downstream_tls)
+    if is_issuing:
+        names = domains if domains is not None else [domain.name for domain in host.domains.all()]
+        with errors.under("downstream_tls.issue"):
+            check_issuable(names)
     errors.raise_if_any()
+    if is_issuing:
+        issue_certificate(downstream, host=host, domains=names)
     host.save()
     if domains is not None:
         write_domains(host, domains)
@@ -153,6 +162,7 @@ def _write(host: Host, spec: HostSpec) -> None:
         for upstream in upstreams:
             upstream.save()
     configuration.save()
+    downstream.save()
     publish_on_commit([host.pk])
 
 
@@ -184,12 +194,17 @@ def _target(upstream: Upstream) -> tuple[str, str, int]:
 
 def _named(spec: HostSpec) -> list[str]:
     """The paths that a spec changes, for the history."""
-    parts: list[tuple[str, HostSpec | UpstreamTLSChanges]] = [("", spec), ("upstream_tls.", spec.upstream_tls)]
+    parts: list[tuple[str, HostSpec | UpstreamTLSChanges | DownstreamTLSChanges]] = [
+        ("", spec),
+        ("upstream_tls.", spec.upstream_tls),
+        ("downstream_tls.", spec.downstream_tls),
+    ]
+    unnamed = ("upstream_tls", "downstream_tls", "client_key_passphrase", "key_passphrase")
     return [
         prefix + field.name
         for prefix, part in parts
         for field in dataclasses.fields(part)
-        if field.name not in ("upstream_tls", "client_key_passphrase") and getattr(part, field.name) is not KEEP
+        if field.name not in unnamed and getattr(part, field.name) is not KEEP
     ]
 
 

@@ -21,6 +21,23 @@ class UpstreamSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DownstreamTLSChanges:
+    """New values for a `DownstreamTLSConfiguration`.
+
+    Certificate and key are PEM text; an empty certificate clears both. The rest of the upload is as in
+    `UpstreamTLSChanges`. `issue` asks the local CA for a certificate of all domains of the host, instead of an upload.
+    """
+
+    certificate: str | Keep = field(default=KEEP, repr=False)
+    key: str | Keep = field(default=KEEP, repr=False)
+    pkcs12: bytes | Keep = field(default=KEEP, repr=False)
+    key_passphrase: str = field(default="", repr=False)
+    issue: bool | Keep = KEEP
+    force_https: bool | Keep = KEEP
+    hsts_max_age_s: int | Keep = KEEP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostSpec:
     """A host, or the parts of it that change. `domains` and `upstreams` are whole and in order."""
 
@@ -28,5 +45,7 @@ class HostSpec:
     domains: tuple[str, ...] | Keep = KEEP
     enabled: bool | Keep = KEEP
     preserve_host: bool | Keep = KEEP
+    websockets: bool | Keep = KEEP
     upstreams: tuple[UpstreamSpec, ...] | Keep = KEEP
     upstream_tls: UpstreamTLSChanges = field(default_factory=UpstreamTLSChanges)
+    downstream_tls: DownstreamTLSChanges = field(default_factory=DownstreamTLSChanges)

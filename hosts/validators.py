@@ -9,6 +9,9 @@ from localca.validators import clean_dns_name
 
 MAX_NAME_CHARACTERS = 253
 
+# What the browsers' preload list recommends; who errs waits for it to pass.
+MAX_HSTS_AGE_S = 63_072_000
+
 # Container platforms name services with underscores, which DNS itself allows (RFC 2181 section 11).
 _SERVICE_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 
@@ -27,7 +30,7 @@ def clean_domain(text: str) -> str:
     name = text.strip().removesuffix(".")
     if len(name) > MAX_NAME_CHARACTERS:
         raise ValidationError(f"A domain has at most {MAX_NAME_CHARACTERS} characters.", code="max_length")
-    if _is_ipv4(name):
+    if is_ipv4(name):
         return name
     try:
         return clean_dns_name(name)
@@ -59,13 +62,21 @@ def clean_address(text: str) -> str:
         raise ValidationError(f"{address!r} is neither a DNS name nor an IP address.", code="invalid") from error
 
 
+def clean_hsts_max_age(seconds: int) -> int:
+    """A max-age for Strict-Transport-Security; 0: none is sent."""
+    if not 0 <= seconds <= MAX_HSTS_AGE_S:
+        raise ValidationError(f"Between 0 and {MAX_HSTS_AGE_S} seconds, which are two years.", code="invalid")
+    return seconds
+
+
 def _without_wildcard(name: str) -> str:
     if name.startswith("*"):
         raise ValidationError("An address has no wildcard.", code="invalid")
     return name
 
 
-def _is_ipv4(text: str) -> bool:
+def is_ipv4(text: str) -> bool:
+    """Whether a domain of a host is an IPv4 address."""
     try:
         ipaddress.IPv4Address(text)
     except ValueError:

@@ -18,8 +18,8 @@ from hosts.selectors import latest_generation
 from proxyworker.snapshot import LoadedEntry, WorkerReport
 
 
-class ClientKeyUnusable(AegisError):
-    """The host presents a client certificate, but its key could not be published."""
+class KeyUnusable(AegisError):
+    """A certificate is presented, but its key could not be published."""
 
 
 class DatabaseFeed:
@@ -66,19 +66,18 @@ def _loaded(row: CompiledHost) -> LoadedEntry:
         generation=row.generation,
         digest=row.digest,
         entry_json=row.entry_json,
-        open_client_key=_key_opener(row),
+        open_client_key=_key_opener(row.client_key, "client_key_unusable", row.problem),
+        open_downstream_key=_key_opener(row.downstream_key, "key_unusable", row.downstream_problem),
     )
 
 
-def _key_opener(row: CompiledHost) -> Callable[[], bytes] | None:
-    key: Sealed | None = row.client_key
+def _key_opener(key: Sealed | None, code: str, problem: str) -> Callable[[], bytes] | None:
     if key is not None:
         return key.reveal
-    if not row.problem:
+    if not problem:
         return None
-    problem = row.problem
 
     def refuse() -> NoReturn:
-        raise ClientKeyUnusable("client_key_unusable", problem)
+        raise KeyUnusable(code, problem)
 
     return refuse

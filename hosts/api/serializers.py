@@ -15,8 +15,9 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from aegis_site.kernel.api import CertificateFactsSerializer, StrictSerializer
-from hosts.models import Host, ProxyWorker, Upstream
-from hosts.specs import HostSpec, UpstreamSpec
+from hosts.downstream_lint import lint_downstream
+from hosts.models import DownstreamTLSConfiguration, Host, ProxyWorker, Upstream
+from hosts.specs import DownstreamTLSChanges, HostSpec, UpstreamSpec
 from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import TLSVersion, UpstreamTLSConfiguration, default_alpn
 from upstream_tls.selectors import HostNames, host_names_by_key, local_authorities, warnings_of
@@ -129,8 +130,35 @@ class UpstreamTLSSerializer(StrictSerializer[UpstreamTLSConfiguration]):
         return attrs
 
 
+class DownstreamTLSSerializer(StrictSerializer[DownstreamTLSConfiguration]):
+    """TLS towards the clients of a host.
+
+    `issue` asks the local CA for a certificate of all domains of the host. `certificate_info` are the facts of the
+    leaf; `warnings` never stopped anybody from saving.
+    """
+
+    certificate = Text()
+    certificate_info = serializers.SerializerMethodField()
+    key = Text(write_only=True)
+    key_passphrase = Text(write_only=True)
+    key_set = serializers.BooleanField(source="has_key", read_only=True)
+    issue = serializers.BooleanField(write_only=True, required=False)
+    force_https = serializers.BooleanField(required=False)
+    hsts_max_age_s = serializers.IntegerField(required=False)
+    warnings = serializers.SerializerMethodField()
+
+    def get_certificate_info(self, configuration: DownstreamTLSConfiguration) -> dict[str, Any] | None:
+        facts = configuration.certificate_facts
+        return dict(CertificateFactsSerializer(facts[0]).data) if facts else None
+
+    def get_warnings(self, configuration: DownstreamTLSConfiguration) -> list[dict[str, str]]:
+        domains = [domain.name for domain in configuration.host.domains.all()]
+        found = lint_downstream(configuration.chain, domains=domains, now=timezone.now())
+        return [asdict(warning) for warning in found]
+
+
 class HostSerializer(StrictSerializer[Host]):
-    """A host with its upstreams and their TLS."""
+    """A host with its upstreams, their TLS, and TLS towards its clients."""
 
     id = serializers.UUIDField(read_only=True)
     url = serializers.SerializerMethodField()
@@ -138,8 +166,10 @@ class HostSerializer(StrictSerializer[Host]):
     domains = DomainNames(required=False)
     enabled = serializers.BooleanField(required=False)
     preserve_host = serializers.BooleanField(required=False)
+    websockets = serializers.BooleanField(required=False)
     upstreams = UpstreamSerializer(many=True, required=False)
     upstream_tls = UpstreamTLSSerializer(required=False)
+    downstream_tls = DownstreamTLSSerializer(required=False, source="downstream_configuration")
     created_at = serializers.DateTimeField(read_only=True)
     updated_at = serializers.DateTimeField(read_only=True)
 
@@ -169,11 +199,12 @@ class WorkerSerializer(serializers.ModelSerializer[ProxyWorker]):
 def spec_of(document: dict[str, Any], *, is_whole: bool) -> HostSpec:
     """What a validated document asks for.
 
-    In a whole document (POST, PUT) what is absent means the default, except for the client key: absent keeps the
-    stored one. In a part (PATCH) what is absent stays.
+    In a whole document (POST, PUT) what is absent means the default, except for keys: absent keeps the stored one. In
+    a part (PATCH) what is absent stays.
     """
     values = (_HOST_DEFAULTS if is_whole else {}) | document
     tls = (_TLS_DEFAULTS if is_whole else {}) | document.get("upstream_tls", {})
+    downstream = (_DOWNSTREAM_DEFAULTS if is_whole else {}) | values.pop("downstream_configuration", {})
     if "domains" in values:
         values["domains"] = tuple(values["domains"])
     for name in ("alpn", "pinned_spki_sha256"):
@@ -181,7 +212,8 @@ def spec_of(document: dict[str, Any], *, is_whole: bool) -> HostSpec:
             tls[name] = tuple(tls[name])
     if "upstreams" in values:
         values["upstreams"] = tuple(_upstream_spec(upstream) for upstream in values["upstreams"])
-    return HostSpec(**values | {"upstream_tls": UpstreamTLSChanges(**tls)})
+    changes = {"upstream_tls": UpstreamTLSChanges(**tls), "downstream_tls": DownstreamTLSChanges(**downstream)}
+    return HostSpec(**values | changes)
 
 
 _HOST_DEFAULTS: dict[str, Any] = {
@@ -189,6 +221,7 @@ _HOST_DEFAULTS: dict[str, Any] = {
     "domains": (),
     "enabled": True,
     "preserve_host": False,
+    "websockets": True,
     "upstreams": (),
 }
 _TLS_DEFAULTS: dict[str, Any] = {
@@ -206,6 +239,8 @@ _TLS_DEFAULTS: dict[str, Any] = {
     "pinned_spki_sha256": (),
     "verify_depth": None,
 }
+
+_DOWNSTREAM_DEFAULTS: dict[str, Any] = {"certificate": "", "force_https": False, "hsts_max_age_s": 0}
 
 
 def _upstream_spec(document: dict[str, Any]) -> UpstreamSpec:

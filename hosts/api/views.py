@@ -123,7 +123,10 @@ class HostViewSet(viewsets.GenericViewSet[Host]):
     def _spec(self, request: Request, *, is_whole: bool) -> HostSpec:
         serializer = self.get_serializer(data=request.data, partial=not is_whole)
         serializer.is_valid(raise_exception=True)
-        return spec_of(serializer.validated_data, is_whole=is_whole)
+        spec = spec_of(serializer.validated_data, is_whole=is_whole)
+        if spec.downstream_tls.issue is True and not request.user.has_perm("localca.add_issuedcertificate"):
+            raise exceptions.PermissionDenied
+        return spec
 
     def _shown(self, host: Host, **options: Any) -> Response:
         """The representation of a host as it is stored now, with its ETag."""

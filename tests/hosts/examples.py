@@ -4,13 +4,15 @@ from typing import Any
 
 from hosts.models import Host
 from hosts.services import create_host
-from hosts.specs import HostSpec, UpstreamSpec
+from hosts.specs import DownstreamTLSChanges, HostSpec, UpstreamSpec
 from tests.support.certificates import Authority
 from upstream_tls.changes import UpstreamTLSChanges
 
 CA = Authority("Orders CA")
 LEAF = CA.client("orders client")
 OTHER_LEAF = CA.client("another client")
+SITE = CA.server("orders.example.com")
+OTHER_SITE = CA.server("orders.example.com", "*.orders.example.com")
 
 
 def mtls(**changes: Any) -> UpstreamTLSChanges:
@@ -18,6 +20,11 @@ def mtls(**changes: Any) -> UpstreamTLSChanges:
     return UpstreamTLSChanges(
         **{"enabled": True, "client_certificate": LEAF.chain_pem, "client_key": LEAF.key_pem, **changes}
     )
+
+
+def site(**changes: Any) -> DownstreamTLSChanges:
+    """HTTPS with SITE."""
+    return DownstreamTLSChanges(**{"certificate": SITE.chain_pem, "key": SITE.key_pem, **changes})
 
 
 def spec(name: str = "orders", **changes: Any) -> HostSpec:

@@ -15,9 +15,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from hosts import downstream_tls, services
+from hosts.downstream_admin import ISSUE_SERVER_ACTION
 from hosts.models import CompiledHost, Host, ProxyWorker
 from hosts.publish import compile_hosts
 from localca.models import IssuedCertificate
+from localca.services import IssuanceError
 from tests.hosts.examples import CA, LEAF, OTHER_LEAF, make_host, mtls
 from tests.support.odd_certificates import pem, revocation_list
 from tests.support.pkcs12_files import SECRET, pkcs12_of
@@ -144,6 +147,17 @@ def test_a_host_is_created_in_one_go(admin_client: Client, django_capture_on_com
     entry = CompiledHost.objects.get(pk=host.pk).entry_json
     assert '"address":"10.0.0.7"' in entry
     assert '"server_name":"orders.internal"' in entry
+
+
+def test_websockets_are_a_general_setting(admin_client: Client) -> None:
+    """On in the form of a new host; what is submitted is stored."""
+    assert re.search(r'<input type="checkbox" name="websockets"[^>]* checked', page(admin_client, ADD))
+    admin_client.post(ADD, form_data())
+    host = Host.objects.get()
+    assert not host.websockets
+    admin_client.post(editor(host), form_data(host, websockets="on"))
+    host.refresh_from_db()
+    assert host.websockets
 
 
 def test_a_change_of_an_inline_alone_is_published(
@@ -305,6 +319,24 @@ def test_one_button_saves_issues_and_enables(admin_client: Client, django_captur
     data = form_data(host, client_certificate=host.upstream_tls.client_certificate, tls_enabled="on", **ISSUE)
     assert admin_client.post(editor(host), data).status_code == 302
     assert IssuedCertificate.objects.count() == 2
+
+
+@pytest.mark.parametrize("button", ["client", "server"])
+def test_a_ca_that_cannot_issue_is_told_and_the_host_is_saved(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch, button: str
+) -> None:
+    """Its reason stands in the editor, for either button; nothing that was typed is lost."""
+
+    def refuse(**_: object) -> None:
+        raise IssuanceError("ca_expired", "The local CA has expired")
+
+    monkeypatch.setattr(services, "issue_client_certificate", refuse)
+    monkeypatch.setattr(downstream_tls, "issue_server_certificate", refuse)
+    action = ISSUE if button == "client" else {ISSUE_SERVER_ACTION: "1"}
+    response = admin_client.post(ADD, form_data(**action), follow=True)
+    assert response.status_code == 200
+    assert "no certificate was issued: The local CA has expired." in response.content.decode()
+    assert Host.objects.get().domains.count() == 2
 
 
 def test_issuing_is_a_post_with_csrf(admin_user: User) -> None:

@@ -9,8 +9,16 @@ import pytest
 from hosts.compile import compile_host
 from hosts.models import Host
 from hosts.specs import UpstreamSpec
-from proxyworker.snapshot import HostEntry, Upstream, UpstreamTLS, decode_entry, encode_entry, entry_digest
-from tests.hosts.examples import CA, LEAF, make_host, mtls
+from proxyworker.snapshot import (
+    DownstreamTLS,
+    HostEntry,
+    Upstream,
+    UpstreamTLS,
+    decode_entry,
+    encode_entry,
+    entry_digest,
+)
+from tests.hosts.examples import CA, LEAF, SITE, make_host, mtls, site
 from tests.support.odd_certificates import pem, revocation_list
 
 pytestmark = pytest.mark.django_db
@@ -21,6 +29,7 @@ def test_an_entry_says_all_that_the_worker_needs() -> None:
     host = make_host(
         domains=("orders.example.com", "*.orders.example.com"),
         preserve_host=True,
+        websockets=False,
         upstreams=(
             UpstreamSpec(address="10.0.0.8", port=9443),
             UpstreamSpec(address="10.0.0.9", port=9443, enabled=False),
@@ -28,13 +37,14 @@ def test_an_entry_says_all_that_the_worker_needs() -> None:
         ),
         upstream_tls=mtls(ca_certificate=CA.pem, skip_verify=True, server_name="orders.internal"),
     )
-    entry, key = compile_host(host)
+    entry, key, _ = compile_host(host)
     first, second = (upstream for upstream in host.upstreams.all() if upstream.enabled)
     assert entry == HostEntry(
         host_id=str(host.pk),
         name="orders",
         domains=("orders.example.com", "*.orders.example.com"),
         preserve_host=True,
+        websockets=False,
         upstreams=(
             Upstream(upstream_id=str(first.pk), scheme="https", address="10.0.0.8", port=9443),
             Upstream(upstream_id=str(second.pk), scheme="http", address="backend", port=80),
@@ -54,7 +64,7 @@ def test_an_entry_says_all_that_the_worker_needs() -> None:
 def test_without_mtls_no_certificate_is_presented() -> None:
     """A stored pair stays with the control plane until mTLS is enabled; the rest of TLS applies anyway."""
     host = make_host(upstream_tls=mtls(enabled=False, server_name="orders.internal"))
-    entry, key = compile_host(host)
+    entry, key, _ = compile_host(host)
     assert entry.upstream_tls == UpstreamTLS(server_name="orders.internal")
     assert key is None
 
@@ -75,7 +85,7 @@ def test_every_setting_of_upstream_tls_reaches_the_worker() -> None:
         "verify_depth": 2,
     }
     host = make_host(upstream_tls=mtls(**settings))
-    entry, _ = compile_host(Host.objects.get(pk=host.pk))
+    entry, _, _ = compile_host(Host.objects.get(pk=host.pk))
     untouched = [
         field.name
         for field in dataclasses.fields(UpstreamTLS)
@@ -101,10 +111,36 @@ def test_the_same_rows_give_the_same_digest() -> None:
     host.preserve_host = True
     host.save()
     assert digest() != before
+    before = digest()
+    host.websockets = False
+    host.save()
+    assert digest() != before
 
 
 def test_a_host_without_configuration_gets_the_defaults() -> None:
     """Such a row can only come from outside; verification is on."""
-    entry, key = compile_host(Host.objects.create(name="bare"))
+    entry, key, _ = compile_host(Host.objects.create(name="bare"))
     assert entry.upstream_tls == UpstreamTLS()
     assert key is None
+
+
+def test_a_certificate_for_clients_reaches_the_worker_with_its_key() -> None:
+    """The key stands beside the entry and in it only by its fingerprint."""
+    host = make_host(downstream_tls=site(force_https=True, hsts_max_age_s=600))
+    entry, client_key, key = compile_host(Host.objects.get(pk=host.pk))
+    assert entry.downstream_tls == DownstreamTLS(
+        certificate=SITE.chain_pem,
+        key_spki_sha256=host.downstream_tls.key_spki_sha256,
+        force_https=True,
+        hsts_max_age_s=600,
+    )
+    assert client_key is None
+    assert key is not None
+    assert key.reveal() == SITE.key_pem.encode()
+    assert "PRIVATE" not in encode_entry(entry)
+
+
+def test_a_host_without_downstream_row_gets_the_defaults() -> None:
+    """Hosts of an older version have no such row."""
+    entry, _, key = compile_host(Host.objects.create(name="bare"))
+    assert (entry.downstream_tls, key) == (DownstreamTLS(), None)

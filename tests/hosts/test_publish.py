@@ -11,12 +11,13 @@ from django.test.utils import CaptureQueriesContext
 
 from aegis_site.kernel.fields import Sealed
 from hosts import publish as publishing
-from hosts.models import CompiledHost, GenerationCounter, Host
+from hosts.models import CompiledHost, DownstreamTLSConfiguration, GenerationCounter, Host
 from hosts.publish import announce, compile_hosts, publish, publish_on_commit
+from hosts.selectors import hosts_to_compile
 from hosts.services import delete_host, update_host
-from hosts.specs import HostSpec
+from hosts.specs import DownstreamTLSChanges, HostSpec
 from proxyworker.snapshot import SCHEMA_VERSION, decode_entry, entry_digest
-from tests.hosts.examples import LEAF, make_host, mtls
+from tests.hosts.examples import LEAF, OTHER_SITE, SITE, make_host, mtls, site
 from upstream_tls.models import UpstreamTLSConfiguration
 
 pytestmark = pytest.mark.django_db
@@ -181,3 +182,31 @@ def test_the_generation_is_announced_in_ascii(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(redis.Redis, "publish", lambda self, channel, message: said.append((channel, message)))
     announce(12)
     assert said == [("aegis:generation", "12")]
+
+
+def test_a_certificate_for_clients_is_published_with_its_key() -> None:
+    """Under a seal of its own; another key of the same host is a new generation, no certificate takes the key away."""
+    host = make_host(downstream_tls=site())
+    assert compile_hosts([host.pk]) == 1
+    row = compiled(host)
+    assert row.downstream_key.reveal() == SITE.key_pem.encode()
+    assert row.downstream_key.blob != host.downstream_tls.key.blob
+    assert row.client_key is None
+    changes = DownstreamTLSChanges(certificate=OTHER_SITE.chain_pem, key=OTHER_SITE.key_pem)
+    update_host(host=host, spec=HostSpec(downstream_tls=changes), user=None)
+    assert compile_hosts([host.pk]) == 2
+    assert compiled(host).downstream_key.reveal() == OTHER_SITE.key_pem.encode()
+    update_host(host=host, spec=HostSpec(downstream_tls=DownstreamTLSChanges(certificate="")), user=None)
+    assert compile_hosts([host.pk]) == 3
+    assert compiled(host).downstream_key is None
+
+
+def test_a_certificate_whose_key_does_not_open_is_a_problem_of_https_only() -> None:
+    """The entry is published, the reason beside it, and the sweep tries again."""
+    host = make_host(downstream_tls=site())
+    DownstreamTLSConfiguration.objects.update(key=b"broken")
+    assert compile_hosts([host.pk]) == 1
+    row = compiled(host)
+    assert row.downstream_problem.startswith("The key of the certificate for clients cannot be opened: ")
+    assert (row.problem, row.downstream_key) == ("", None)
+    assert host.pk in hosts_to_compile()

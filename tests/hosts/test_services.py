@@ -95,12 +95,13 @@ def test_a_host_needs_a_domain_and_not_too_many() -> None:
 
 def test_an_update_changes_what_it_names() -> None:
     """All else stays, the secret too, and the host's version moves."""
-    host = make_host(upstream_tls=mtls(), preserve_host=True)
+    host = make_host(upstream_tls=mtls(), preserve_host=True, websockets=False)
     before = host.updated_at
     changed = update_host(host=host, spec=HostSpec(name="renamed"), user=None)
     assert changed.updated_at > before
     stored = Host.objects.get(pk=host.pk)
-    assert (stored.name, stored.preserve_host, stored.upstream_tls.enabled) == ("renamed", True, True)
+    assert (stored.name, stored.preserve_host, stored.websockets) == ("renamed", True, False)
+    assert stored.upstream_tls.enabled
     assert stored.upstream_tls.client_key.reveal() == LEAF.key_pem.encode()
     assert stored.domains.count() == stored.upstreams.count() == 1
 

@@ -3,7 +3,7 @@
 import pytest
 from django.core.exceptions import ValidationError
 
-from hosts.validators import clean_address, clean_domain, validate_printable
+from hosts.validators import clean_address, clean_domain, clean_hsts_max_age, validate_printable
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,11 @@ def test_names_are_printable() -> None:
     validate_printable("Orders café")
     with pytest.raises(ValidationError):
         validate_printable("a\nb")
+
+
+def test_hsts_max_age_has_bounds() -> None:
+    """Two years at most; zero means none."""
+    assert [clean_hsts_max_age(seconds) for seconds in (0, 63_072_000)] == [0, 63_072_000]
+    for seconds in (-1, 63_072_001):
+        with pytest.raises(ValidationError, match="Between 0 and 63072000 seconds"):
+            clean_hsts_max_age(seconds)

@@ -6,9 +6,9 @@ from django.utils import timezone
 from hosts.models import CompiledHost, ProxyWorker
 from hosts.publish import compile_hosts
 from hosts.services import delete_host
-from hosts.worker_feed import ClientKeyUnusable, DatabaseFeed
+from hosts.worker_feed import DatabaseFeed, KeyUnusable
 from proxyworker.snapshot import WorkerReport, decode_entry
-from tests.hosts.examples import LEAF, make_host, mtls
+from tests.hosts.examples import LEAF, SITE, make_host, mtls, site
 
 pytestmark = pytest.mark.django_db
 
@@ -47,7 +47,7 @@ def test_a_key_with_a_problem_is_refused_with_the_reason() -> None:
     CompiledHost.objects.update(problem="The client key cannot be opened: why.", client_key=None)
     (entry,) = DatabaseFeed().entries_since(0)
     assert entry.open_client_key is not None
-    with pytest.raises(ClientKeyUnusable, match="cannot be opened: why"):
+    with pytest.raises(KeyUnusable, match="cannot be opened: why"):
         entry.open_client_key()
 
 
@@ -83,3 +83,17 @@ def test_old_connections_are_closed_before_and_after(closings: list[None]) -> No
     feed.entries_since(0)
     feed.record_report(WorkerReport(worker_id="w1", generation=1, accepted=3))
     assert len(closings) == 6
+
+
+def test_the_key_of_a_certificate_for_clients_comes_on_demand() -> None:
+    """As the client key does; one that could not be published says why."""
+    compile_hosts([make_host(downstream_tls=site()).pk])
+    (entry,) = DatabaseFeed().entries_since(0)
+    assert entry.open_downstream_key is not None
+    assert entry.open_downstream_key() == SITE.key_pem.encode()
+    assert entry.open_client_key is None
+    CompiledHost.objects.update(downstream_problem="The key cannot be opened: why.", downstream_key=None)
+    (entry,) = DatabaseFeed().entries_since(0)
+    assert entry.open_downstream_key is not None
+    with pytest.raises(KeyUnusable, match="cannot be opened: why"):
+        entry.open_downstream_key()

@@ -101,6 +101,7 @@ def test_a_new_host(admin_client: Client, leaf: Leaf) -> None:
         "domains": ["orders.example.com", "*.orders.example.com"],
         "enabled": True,
         "preserve_host": False,
+        "websockets": True,
         "upstreams": [{"scheme": "https", "address": "10.0.0.7", "port": 9443, "enabled": True}],
         "upstream_tls": {
             "enabled": True,
@@ -110,6 +111,14 @@ def test_a_new_host(admin_client: Client, leaf: Leaf) -> None:
             "skip_verify": False,
             "server_name": "orders.internal",
             **ADVANCED_DEFAULTS,
+        },
+        "downstream_tls": {
+            "certificate": "",
+            "certificate_info": None,
+            "key_set": False,
+            "force_https": False,
+            "hsts_max_age_s": 0,
+            "warnings": [],
         },
     }
     assert info["client_certificate_info"]["subject"] == "CN=orders client"
@@ -165,7 +174,6 @@ def test_all_errors_at_once(admin_client: Client, leaf: Leaf) -> None:
 @pytest.mark.parametrize(
     ("document", "field"),
     [
-        ({"websockets": True}, "websockets"),
         ({"load_balancing": "round_robin"}, "load_balancing"),
         ({"health_check": {"enabled": True}}, "health_check"),
         ({"upstreams": [{"address": "a"}, {"address": "b", "weight": 2}]}, "upstreams[1].weight"),
@@ -216,11 +224,13 @@ def test_duplicates(admin_client: Client) -> None:
 
 def test_put_replaces_all_but_the_key(admin_client: Client, leaf: Leaf) -> None:
     """What PUT leaves out goes back to its default; the client key stays."""
-    host = created(admin_client, upstream_tls=mtls(leaf), enabled=False, preserve_host=True)
+    host = created(admin_client, upstream_tls=mtls(leaf), enabled=False, preserve_host=True, websockets=False)
+    assert host["websockets"] is False
     key = stored_key(host["id"])
     shown = send(admin_client, "put", f"{URL}/{host['id']}", {"name": "new", "domains": ["new.example"]}).json()
     assert (shown["name"], shown["domains"]) == ("new", ["new.example"])
     assert (shown["enabled"], shown["preserve_host"], shown["upstreams"]) == (True, False, [])
+    assert shown["websockets"] is True
     tls = shown["upstream_tls"]
     assert (tls["enabled"], tls["client_certificate"], tls["ca_certificate"], tls["server_name"]) == (False, "", "", "")
     assert tls["client_key_set"] is True
@@ -533,3 +543,62 @@ def test_workers_are_only_read(admin_client: Client, client: Client) -> None:
     client.logout()
     client.force_login(User.objects.create_user("nobody"))
     assert client.get("/api/v1/workers").status_code == 403
+
+
+# HTTPS towards clients
+
+
+def https_of(shown: dict[str, Any]) -> dict[str, Any]:
+    downstream: dict[str, Any] = shown["downstream_tls"]
+    return downstream
+
+
+def test_a_certificate_for_clients(admin_client: Client) -> None:
+    """Written with its key, read without it; PATCH keeps what it does not name, PUT keeps the key."""
+    site = CA.server("orders.example.com")
+    document = {"certificate": site.chain_pem, "key": site.key_pem, "force_https": True, "hsts_max_age_s": 600}
+    shown = created(admin_client, downstream_tls=document)
+    assert https_of(shown)["certificate_info"]["subject"] == "CN=orders.example.com"
+    assert [warning["code"] for warning in https_of(shown)["warnings"]] == ["domain_not_covered"]
+    assert (https_of(shown)["key_set"], https_of(shown)["force_https"]) == (True, True)
+    assert site.key_pem.splitlines()[1] not in str(shown)
+    url = f"{URL}/{shown['id']}"
+    patched = send(admin_client, "patch", url, {"downstream_tls": {"hsts_max_age_s": 0}}).json()
+    assert (https_of(patched)["force_https"], https_of(patched)["hsts_max_age_s"]) == (True, 0)
+    replaced = send(admin_client, "put", url, patched)
+    assert replaced.status_code == 200, replaced.json()
+    assert https_of(replaced.json()) == https_of(patched)
+    reset = send(admin_client, "put", url, document_of()).json()
+    assert https_of(reset) == https_of(created(admin_client, name="bare"))
+
+
+def test_the_local_ca_issues_on_request(admin_client: Client) -> None:
+    """For all domains of the host, in the same request that names them."""
+    shown = created(admin_client, downstream_tls={"issue": True, "force_https": True})
+    names = ["DNS:orders.example.com", "DNS:*.orders.example.com"]
+    assert https_of(shown)["certificate_info"]["subject_alt_names"] == names
+    assert https_of(shown)["warnings"] == []
+    message = LogEntry.objects.get().change_message
+    assert "PRIVATE" not in message
+
+
+def test_issuing_needs_its_permission(client: Client) -> None:
+    """As the button in the admin does."""
+    user = User.objects.create_user("operator")
+    user.user_permissions.set(Permission.objects.filter(codename__in=["add_host", "view_host", "change_host"]))
+    client.force_login(user)
+    assert send(client, "post", URL, document_of(downstream_tls={"issue": True})).status_code == 403
+    assert not Host.objects.exists()
+
+
+def test_errors_of_https_stand_below_it(admin_client: Client) -> None:
+    """With the paths of the document."""
+    site = CA.server("orders.example.com")
+    wrong = {"certificate": site.chain_pem, "key": "x", "hsts_max_age_s": -1}
+    response = send(admin_client, "post", URL, document_of(downstream_tls=wrong))
+    assert errors_of(response) == {"downstream_tls.key": "bad_pem", "downstream_tls.hsts_max_age_s": "invalid"}
+    response = send(admin_client, "post", URL, document_of(downstream_tls={"force_https": True}))
+    assert errors_of(response) == {"downstream_tls.force_https": "certificate_missing"}
+    domains = [f"d{number}.example.com" for number in range(101)]
+    response = send(admin_client, "post", URL, document_of(domains=domains, downstream_tls={"issue": True}))
+    assert errors_of(response) == {"downstream_tls.issue": "max_length"}
