@@ -224,8 +224,8 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
             self.notices.append(KEY_IGNORED if pasted else KEY_TAKEN)
         key = self._client_key(pasted or inner_key)
         for text in (certificate_file, pasted, key):
-            if isinstance(text, str) and _PKCS12_BEGIN in text:
-                return UpstreamTLSChanges(client_pkcs12=_der_of(text), client_key_passphrase=passphrase)
+            if (content := pkcs12_in(text)) is not None:
+                return UpstreamTLSChanges(client_pkcs12=content, client_key_passphrase=passphrase)
         return UpstreamTLSChanges(client_certificate=certificate, client_key=key, client_key_passphrase=passphrase)
 
     def _client_key(self, pasted: str) -> str | Keep:
@@ -286,6 +286,11 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
     def _explain(self, name: str, text: str) -> None:
         # Both: the bound field copies the text when it is first looked at.
         self.fields[name].help_text = self[name].help_text = text
+
+
+def pkcs12_in(text: str | Keep) -> bytes | None:
+    """The PKCS#12 file that `UploadField` made a PEM text of; None for any other text."""
+    return _der_of(text) if isinstance(text, str) and _PKCS12_BEGIN in text else None
 
 
 def _der_of(text: str) -> bytes:

@@ -15,10 +15,15 @@ _INSIDE_PACKAGES = {
 }
 
 
-def program(name: str) -> str:
-    """The path of a program: from this environment's wheels, else from the system. Skips the test without it."""
+def find_program(name: str) -> str | None:
+    """The path of a program: from this environment's wheels, else from the system."""
     here = Path(sys.executable).parent
-    path = _inside_package(name) or shutil.which(name, path=str(here)) or shutil.which(name)
+    return _inside_package(name) or shutil.which(name, path=str(here)) or shutil.which(name)
+
+
+def program(name: str) -> str:
+    """As `find_program`; skips the test without it."""
+    path = find_program(name)
     if path is None:
         pytest.skip(f"{name} is not installed")
     return path

@@ -11,6 +11,29 @@ from cryptography import x509
 from service_identity.hazmat import DNS_ID, DNSPattern, IPAddress_ID, IPAddressPattern, verify_service_identity
 
 
+class CertificateNames:
+    """The DNS names and addresses that a certificate is for, read once: asking costs look-ups and raises nothing."""
+
+    __slots__ = ("_exact", "_wildcards")
+
+    def __init__(self, leaf: x509.Certificate) -> None:
+        try:
+            found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            found = x509.SubjectAlternativeName([])
+        names = [name.lower() for name in found.get_values_for_type(x509.DNSName)]
+        self._exact = frozenset((*names, *map(str, found.get_values_for_type(x509.IPAddress))))
+        self._wildcards = frozenset(name[2:] for name in names if name[:2] == "*.")
+
+    def cover(self, name: str) -> bool:
+        """Whether clients accept the certificate for `name`, in lower case; `*.` and a name asks for a wildcard.
+
+        RFC 9525 section 6.3: a wildcard stands for exactly the left-most label.
+        """
+        label, _, parent = name.partition(".")
+        return name in self._exact or (bool(label) and parent in self._wildcards)
+
+
 class NotForThisURI(ValueError):
     """The certificate has other URIs, or none."""
 

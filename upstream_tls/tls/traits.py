@@ -30,11 +30,12 @@ def may_be_trusted_as_ca(certificate: x509.Certificate) -> bool:
 
 def may_authenticate_clients(certificate: x509.Certificate) -> bool:
     """Whether its extended key usage allows TLS clients; without the extension all is allowed (RFC 5280, 4.2.1.12)."""
-    try:
-        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return True
-    return ExtendedKeyUsageOID.CLIENT_AUTH in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
+    return _is_for(certificate, ExtendedKeyUsageOID.CLIENT_AUTH)
+
+
+def may_authenticate_servers(certificate: x509.Certificate) -> bool:
+    """As `may_authenticate_clients`, for TLS servers."""
+    return _is_for(certificate, ExtendedKeyUsageOID.SERVER_AUTH)
 
 
 def may_sign(certificate: x509.Certificate) -> bool:
@@ -77,3 +78,11 @@ def has_weak_signature(certificate: x509.Certificate) -> bool:
     except UnsupportedAlgorithm:
         return False
     return algorithm is not None and algorithm.name in _WEAK_HASHES
+
+
+def _is_for(certificate: x509.Certificate, usage: x509.ObjectIdentifier) -> bool:
+    try:
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return usage in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages

@@ -280,7 +280,7 @@ def test_hostile_input_is_a_problem_at_once(parse: Callable[[bytes], object], pe
     """Whatever the bytes, the answer is a problem with a clean message, well within a second."""
     started = time.process_time()
     _, message = problem_of(lambda: parse(pem))
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 1
     assert message.isascii()
     assert len(message) < 120
 

@@ -5,7 +5,7 @@ import datetime
 import pytest
 from cryptography import x509
 
-from upstream_tls.tls.names import check_name, is_ip_address, is_uri
+from upstream_tls.tls.names import CertificateNames, check_name, is_ip_address, is_uri
 from upstream_tls.zoo.pki import PKI, Wrong
 
 PKI_OF_TESTS = PKI(b"tests of names", datetime.datetime(2026, 5, 1, tzinfo=datetime.UTC))
@@ -64,3 +64,27 @@ def test_kinds_of_names_are_told_apart() -> None:
     assert not is_ip_address("[::1]")
     assert is_uri("spiffe://a/b")
     assert not is_uri("a.test:80")
+
+
+@pytest.mark.parametrize(
+    ("name", "covered"),
+    [
+        ("app.test", True),
+        ("192.0.2.1", True),
+        ("a.wild.test", True),
+        ("*.wild.test", True),
+        ("wild.test", False),
+        (".wild.test", False),
+        ("b.a.wild.test", False),
+        ("x.app.test", False),
+        ("", False),
+    ],
+)
+def test_names_cover_what_clients_accept(name: str, covered: bool) -> None:
+    """RFC 9525 section 6.3: a wildcard is one label, the left-most."""
+    assert CertificateNames(certificate_for("APP.test", "*.wild.test", "192.0.2.1")).cover(name) is covered
+
+
+def test_a_certificate_without_names_covers_nothing() -> None:
+    """A common name is none (RFC 9525 section 2)."""
+    assert not CertificateNames(certificate_for()).cover("app.test")

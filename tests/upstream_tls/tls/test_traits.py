@@ -14,6 +14,7 @@ from upstream_tls.tls.traits import (
     has_weak_signature,
     is_ca,
     may_authenticate_clients,
+    may_authenticate_servers,
     may_be_trusted_as_ca,
     may_sign,
     names_its_issuers_address,
@@ -61,6 +62,13 @@ def test_clients_need_client_auth_if_usages_are_named_at_all() -> None:
     assert may_authenticate_clients(with_usages(ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH))
     assert may_authenticate_clients(with_usages(ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE))
     assert not may_authenticate_clients(with_usages(ExtendedKeyUsageOID.SERVER_AUTH))
+
+
+def test_servers_need_server_auth_if_usages_are_named_at_all() -> None:
+    """As clients need theirs."""
+    assert may_authenticate_servers(certificate(now=NOW))
+    assert may_authenticate_servers(with_usages(ExtendedKeyUsageOID.SERVER_AUTH))
+    assert not may_authenticate_servers(with_usages(ExtendedKeyUsageOID.CLIENT_AUTH))
 
 
 def test_signing_needs_digital_signature_if_key_usage_is_there() -> None:
