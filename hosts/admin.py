@@ -238,6 +238,8 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Host | None = None, **kwargs: Any
     ) -> HttpResponse:
+        # The line of buttons must fit on a small screen.
+        context["show_save_and_add_another"] = False
         if obj is not None:
             context["configuration"] = _configuration(obj)
             context["refused_because"] = refusals(now=timezone.now()).get(str(obj.pk)) or getattr(obj, "problem", "")
