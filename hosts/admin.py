@@ -238,7 +238,7 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Host | None = None, **kwargs: Any
     ) -> HttpResponse:
-        # The line of buttons must fit on a small screen.
+        # One button less in a line of many; hosts are made one by one.
         context["show_save_and_add_another"] = False
         if obj is not None:
             context["configuration"] = _configuration(obj)
