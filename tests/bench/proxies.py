@@ -83,7 +83,8 @@ def _start_aegis(directory: Path, material: Material, upstream_port: int) -> Run
     host = HostEntry(
         host_id="bench",
         name="bench",
-        domains=(DOMAIN,),
+        # wrk names the address in its handshake; a request for another host than that one would be misdirected.
+        domains=(DOMAIN, "127.0.0.1"),
         upstreams=(UpstreamEntry(upstream_id="u", scheme="https", address="127.0.0.1", port=upstream_port),),
         upstream_tls=UpstreamTLS(
             client_certificate=material.client.chain_pem, ca_certificate=material.ca_pem, server_name=SERVER_NAME
