@@ -20,13 +20,11 @@ from OpenSSL import SSL
 from OpenSSL.crypto import Error as CryptoError
 
 from upstream_tls.tls.credentials import CredentialProblem, PrivateKey, check_pair, parse_chain, parse_key
+from upstream_tls.tls.material import memory_bio_context
 from upstream_tls.tls.names import CertificateNames
 
 DEFAULT_COMMON_NAME = "Aegis default certificate"
 DEFAULT_VALIDITY = datetime.timedelta(days=397)
-
-# SSL_MODE_ENABLE_PARTIAL_WRITE (openssl/ssl.h): without it one send takes all it is given.
-_MODE_PARTIAL_WRITE = 0x1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +67,9 @@ def empty_context() -> SSL.Context:
 
 
 def _context(chain: tuple[x509.Certificate, ...], key: PrivateKey) -> SSL.Context:
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.clear_mode(_MODE_PARTIAL_WRITE)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context = memory_bio_context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE)
+    context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
     context.set_alpn_select_callback(_select_protocol)
     try:
         context.use_certificate(chain[0])

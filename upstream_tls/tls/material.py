@@ -45,15 +45,26 @@ class SpecProblem(CredentialProblem):
         self.field = field
 
 
+def memory_bio_context(method: int) -> SSL.Context:
+    """A context for sessions over memory BIOs in either role, before it has an identity.
+
+    One send takes all it is given, idle sessions hold no buffers, and nothing is renegotiated: that would turn a write
+    into a wait (RFC 9325 section 3.5).
+    """
+    context = SSL.Context(method)
+    context.clear_mode(_MODE_PARTIAL_WRITE)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+    return context
+
+
 def new_context(spec: UpstreamTLSSpec, anchors: tuple[X509, ...]) -> SSL.Context:
     """The OpenSSL context of a spec, trusting `anchors`. Raises SpecProblem."""
     check_names(spec)
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.clear_mode(_MODE_PARTIAL_WRITE)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-    # Sessions are never resumed, so none is kept; renegotiation would turn a write into a wait (RFC 9325 section 3.5).
+    context = memory_bio_context(SSL.TLS_CLIENT_METHOD)
+    # Sessions are never resumed, so none is kept.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_NO_TICKET)
+    context.set_options(SSL.OP_NO_TICKET)
     context.set_info_callback(note_event)
     _set_versions(context, spec)
     _set_ciphers(context, spec)
