@@ -35,15 +35,14 @@ from hosts.publish import publish_on_commit
 from hosts.querysets import HostQuerySet
 from hosts.selectors import WorkerHealth, published_state, refusals, worker_health
 from hosts.services import MAX_UPSTREAMS, delete_hosts, install_issued_certificate, write_domains
+from hosts.traffic_admin import HEADER_FIELDS, TRAFFIC_FIELDS, Fieldset, TrafficAdmin
+from hosts.upstream_failures import recently_failing
 from hosts.upstream_setup_admin import UpstreamSetupAdmin
 from localca.models import IssuedCertificate
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.panels import certificates_panel, crls_panel
 from upstream_tls.selectors import host_names_by_key, local_authorities, warnings_of
 from upstream_tls.tls.lint import LintWarning
-
-# How many upstreams the list names before it counts the rest.
-LISTED_UPSTREAMS = 2
 
 ISSUE_ACTION = "hosts_host_save_and_issue"
 # A key may have been pasted beside the certificate.
@@ -60,9 +59,9 @@ SECRET_PARAMETERS = (
 
 HEALTH_BADGES = {WorkerHealth.CURRENT: "success", WorkerHealth.BEHIND: "warning", WorkerHealth.LOST: "danger"}
 
-Fieldsets = list[tuple[str | None, dict[str, Any]]]
+Fieldsets = list[Fieldset]
 
-GENERAL_FIELDS = ["name", "domains", "enabled", "preserve_host", "websockets"]
+GENERAL_FIELDS = ["name", "domains", "enabled", "preserve_host", "websockets", "load_balancing"]
 TLS_FIELDS = [
     "tls_enabled",
     "client_certificate",
@@ -92,11 +91,11 @@ ADVANCED_TLS_FIELDS = [
     "verify_depth",
 ]
 VIEW_FIELDSETS: Fieldsets = [
-    ("General", {"fields": ["name", "domain_names", "enabled", "preserve_host", "websockets"]}),
+    ("General", {"fields": ["name", "domain_names", "enabled", "preserve_host", "websockets", "load_balancing"]}),
     ("Upstream TLS", {"fields": ["protection", "client_certificate_facts", "ca_certificate_facts", "crl_facts"]}),
     ("HTTPS towards clients", {"fields": ["https_certificate_facts"]}),
     ("Connection test", {"fields": ["connection_test_result"]}),
-    ("Proxy workers", {"fields": ["published"]}),
+    ("Proxy workers", {"fields": ["published", "upstream_failures_only"]}),
 ]
 
 
@@ -107,7 +106,7 @@ class UpstreamInline(TabularInline):
     form = UpstreamForm
     formset = UpstreamFormSet
     max_num = MAX_UPSTREAMS
-    fields = ["position", "scheme", "address", "port", "enabled"]
+    fields = ["position", "scheme", "address", "port", "weight", "enabled", "backup", "drain"]
     ordering_field = "position"
     hide_ordering_field = True
     hide_title = True
@@ -132,7 +131,7 @@ class UpstreamInline(TabularInline):
 
 
 @admin.register(Host)
-class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin):
+class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin, TrafficAdmin):
     """List and editor of proxy hosts."""
 
     form = HostForm
@@ -151,6 +150,8 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin):
         "connection_test",
         "connection_test_result",
         "published",
+        "upstream_failures",
+        "upstream_failures_only",
         "domain_names",
         "protection",
     ]
@@ -165,8 +166,11 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist: ChangeList = super().get_changelist_instance(request)
         refused = refusals(now=timezone.now())
-        tested = last_outcomes([host.pk for host in changelist.result_list])
+        shown = [host.pk for host in changelist.result_list]
+        tested = last_outcomes(shown)
+        failing = recently_failing(shown, now=timezone.now())
         for host in changelist.result_list:
+            host.has_failed_lately = host.pk in failing
             host.refused_because = refused.get(str(host.pk)) or host.problem
             host.last_test_of_saved = tested.get(host.pk)
         return changelist
@@ -183,23 +187,28 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin):
                 {"fields": _present(ADVANCED_TLS_FIELDS, configuration), "classes": ["collapse"]},
             ),
             ("HTTPS towards clients", {"fields": self.https_fields(obj)}),
+            ("Traffic", {"fields": TRAFFIC_FIELDS, "classes": ["collapse"]}),
+            ("Header rules", {"fields": HEADER_FIELDS, "classes": ["collapse"]}),
         ]
-        return fieldsets if obj is None else [*fieldsets, ("Proxy workers", {"fields": ["published"]})]
+        return (
+            fieldsets
+            if obj is None
+            else [*fieldsets, ("Proxy workers", {"fields": ["published", "upstream_failures"]})]
+        )
 
     @display(description="Domains")
     def domain_names(self, host: Host) -> str:
         return ", ".join(domain.name for domain in host.domains.all())
 
-    @display(description="Upstreams")
-    def upstream_summary(self, host: Host) -> str:
-        enabled = [str(upstream) for upstream in host.upstreams.all() if upstream.enabled]
-        listed = ", ".join(enabled[:LISTED_UPSTREAMS])
-        hidden_count = len(enabled) - LISTED_UPSTREAMS
-        return f"{listed} and {hidden_count} more" if hidden_count > 0 else listed
-
     @display(description="Upstream TLS")
     def protection(self, host: Host) -> SafeString:
-        return badges(host_badges(host, refused_because=getattr(host, "refused_because", "")))
+        return badges(
+            host_badges(
+                host,
+                refused_because=getattr(host, "refused_because", ""),
+                has_failed_lately=getattr(host, "has_failed_lately", False),
+            )
+        )
 
     @display(description="Stored certificate")
     def client_certificate_facts(self, host: Host) -> SafeString:
@@ -263,6 +272,7 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin):
         form.configuration.host = obj  # again: Django's formsets give a new object another primary key
         form.configuration.save()
         self.save_downstream(request, obj, form)
+        self.save_traffic(obj, form)
         publish_on_commit([obj.pk])
         for notice in form.notices:
             self.message_user(request, notice, messages.INFO)

@@ -4,10 +4,27 @@ Laws of this module: no writes, no clock; the same rows give the same entry, byt
 configured: what cannot be used is compiled as it stands, and the worker refuses it.
 """
 
+import dataclasses
+from typing import Literal, TypeVar, cast
+
 from aegis_site.kernel.fields import Sealed
 from hosts.models import Host
-from proxyworker.snapshot import DownstreamTLS, HostEntry, Upstream, UpstreamTLS
+from hosts.traffic_models import StoredRules, TrafficConfiguration
+from proxyworker.snapshot import (
+    Deadlines,
+    DownstreamTLS,
+    HeaderRule,
+    HostEntry,
+    HostLimits,
+    LoadBalancing,
+    PassiveHealth,
+    Retries,
+    Upstream,
+    UpstreamTLS,
+)
 from upstream_tls.models import UpstreamTLSConfiguration
+
+Section = TypeVar("Section", Deadlines, PassiveHealth, Retries, HostLimits)
 
 
 def compile_host(host: Host) -> tuple[HostEntry, Sealed | None, Sealed | None]:
@@ -17,7 +34,52 @@ def compile_host(host: Host) -> tuple[HostEntry, Sealed | None, Sealed | None]:
     """
     # A host without a configuration row has none of the settings, which is also what a new row says.
     configuration = getattr(host, "upstream_tls", None) or UpstreamTLSConfiguration(host_id=host.pk)
-    tls = UpstreamTLS(
+    downstream = host.downstream_configuration
+    traffic = host.traffic_configuration
+    entry = HostEntry(
+        host_id=str(host.pk),
+        name=host.name,
+        domains=tuple(domain.name for domain in host.domains.all()),
+        preserve_host=host.preserve_host,
+        websockets=host.websockets,
+        access_log=host.access_log,
+        load_balancing=cast("LoadBalancing", str(host.load_balancing)),
+        upstreams=_upstreams(host),
+        upstream_tls=_upstream_tls(configuration),
+        downstream_tls=DownstreamTLS(
+            certificate=downstream.certificate,
+            key_spki_sha256=downstream.key_spki_sha256,
+            force_https=downstream.force_https,
+            hsts_max_age_s=downstream.hsts_max_age_s,
+        ),
+        deadlines=_section(Deadlines, traffic),
+        passive_health=_section(PassiveHealth, traffic),
+        retries=_section(Retries, traffic),
+        limits=_section(HostLimits, traffic),
+        request_headers=_header_rules(traffic.request_headers),
+        response_headers=_header_rules(traffic.response_headers),
+    )
+    return entry, configuration.client_key if configuration.enabled else None, downstream.key
+
+
+def _upstreams(host: Host) -> tuple[Upstream, ...]:
+    return tuple(
+        Upstream(
+            upstream_id=str(upstream.pk),
+            scheme="https" if upstream.scheme == "https" else "http",
+            address=upstream.address,
+            port=upstream.port,
+            weight=upstream.weight,
+            backup=upstream.backup,
+            drain=upstream.drain,
+        )
+        for upstream in host.upstreams.all()
+        if upstream.enabled
+    )
+
+
+def _upstream_tls(configuration: UpstreamTLSConfiguration) -> UpstreamTLS:
+    return UpstreamTLS(
         client_certificate=configuration.client_certificate if configuration.enabled else "",
         client_key_spki_sha256=configuration.client_key_spki_sha256 if configuration.enabled else "",
         ca_certificate=configuration.ca_certificate,
@@ -32,29 +94,17 @@ def compile_host(host: Host) -> tuple[HostEntry, Sealed | None, Sealed | None]:
         pinned_spki_sha256=tuple(configuration.pinned_spki_sha256),
         verify_depth=configuration.verify_depth,
     )
-    downstream = host.downstream_configuration
-    entry = HostEntry(
-        host_id=str(host.pk),
-        name=host.name,
-        domains=tuple(domain.name for domain in host.domains.all()),
-        preserve_host=host.preserve_host,
-        websockets=host.websockets,
-        upstreams=tuple(
-            Upstream(
-                upstream_id=str(upstream.pk),
-                scheme="https" if upstream.scheme == "https" else "http",
-                address=upstream.address,
-                port=upstream.port,
-            )
-            for upstream in host.upstreams.all()
-            if upstream.enabled
-        ),
-        upstream_tls=tls,
-        downstream_tls=DownstreamTLS(
-            certificate=downstream.certificate,
-            key_spki_sha256=downstream.key_spki_sha256,
-            force_https=downstream.force_https,
-            hsts_max_age_s=downstream.hsts_max_age_s,
-        ),
+
+
+def _section(kind: type[Section], traffic: TrafficConfiguration) -> Section:
+    """The columns are named as the fields."""
+    return kind(**{field.name: getattr(traffic, field.name) for field in dataclasses.fields(kind)})
+
+
+def _header_rules(rules: StoredRules) -> tuple[HeaderRule, ...]:
+    return tuple(
+        HeaderRule(
+            action=cast("Literal['set', 'add', 'remove']", rule["action"]), name=rule["name"], value=rule["value"]
+        )
+        for rule in rules
     )
-    return entry, configuration.client_key if configuration.enabled else None, downstream.key

@@ -47,14 +47,15 @@ from hosts.connection_tests import (
 from hosts.downstream_forms import DownstreamTLSFields
 from hosts.forms import HostForm
 from hosts.models import ConnectionTest, Host, Upstream
+from hosts.traffic_forms import TrafficFields
 from upstream_tls.forms import UpstreamTLSFields
 
 SAVE_AND_TEST = "hosts_host_save_and_test"
 
 # Of the form's fields those that a test does not depend on.
-_IRRELEVANT_FIELDS = frozenset(("name", "domains", *DownstreamTLSFields.declared_fields)) - frozenset(
-    UpstreamTLSFields.declared_fields
-)
+_IRRELEVANT_FIELDS = frozenset(
+    ("name", "domains", "load_balancing", *DownstreamTLSFields.declared_fields, *TrafficFields.declared_fields)
+) - frozenset(UpstreamTLSFields.declared_fields)
 
 
 class ConnectionTestAdmin(ModelAdmin):

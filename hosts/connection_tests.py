@@ -26,6 +26,7 @@ from hosts.connection_test_run import PROBE_TIMEOUT_S
 from hosts.field_errors import FieldErrors
 from hosts.models import ConnectionTest, ConnectionTestState, Host, Scheme, Upstream
 from hosts.sealed_jobs import Job, seal_job
+from proxyworker.snapshot import own_authority
 from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.services import apply_changes, spec_of
@@ -223,9 +224,12 @@ def _host_field(host: Host, domains: Sequence[str], upstream: Upstream, configur
     if host.preserve_host and domains:
         plain = next((name for name in domains if not name.startswith("*.")), None)
         return plain or f"{WILDCARD_LABEL}{domains[0].removeprefix('*')}"
-    name = configuration.server_name or (f"[{upstream.address}]" if ":" in upstream.address else upstream.address)
-    # 443 is the default of https and left out (RFC 9110 section 4.2.2).
-    return name if upstream.port == 443 else f"{name}:{upstream.port}"
+    return own_authority(
+        scheme=upstream.scheme,
+        address=upstream.address,
+        port=upstream.port,
+        server_name=configuration.server_name,
+    )
 
 
 def _enqueue(test_ids: list[str]) -> None:

@@ -4,16 +4,26 @@ import re
 from typing import Any
 
 from django import forms
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from hosts.downstream_forms import DownstreamTLSFields
 from hosts.models import Host, Upstream
 from hosts.services import clean_domains
+from hosts.traffic_forms import TrafficFields
+
+_BALANCING_HELP = (
+    ("Round robin", "in turn, by weight."),
+    ("Least connections", "the one with the fewest open requests for its weight."),
+    ("IP hash", "a client's address always leads to the same one, while it is up."),
+    ("Random two choices", "the less busy of two that are drawn; for several workers."),
+)
 
 
-class HostForm(DownstreamTLSFields):
-    """A host with its domains, its upstream TLS and TLS towards its clients. `is_issuing` is set by the admin."""
+class HostForm(DownstreamTLSFields, TrafficFields):
+    """A host with its domains, TLS on both sides and the settings of its traffic. `is_issuing` is set by the admin."""
 
     is_issuing = False
 
@@ -24,7 +34,10 @@ class HostForm(DownstreamTLSFields):
 
     class Meta:
         model = Host
-        fields = ["name", "enabled", "preserve_host", "websockets"]
+        fields = ["name", "enabled", "preserve_host", "websockets", "load_balancing", "access_log"]
+        help_texts = {
+            "load_balancing": format_html_join(mark_safe("<br>"), "<strong>{}</strong>: {}", _BALANCING_HELP),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -39,6 +52,7 @@ class HostForm(DownstreamTLSFields):
         super().clean()
         self.clean_upstream_tls(will_be_issued=self.is_issuing)
         self.clean_downstream_tls()
+        self.clean_traffic()
 
 
 class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -46,7 +60,7 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Upstream
-        fields = ["position", "scheme", "address", "port", "enabled"]
+        fields = ["position", "scheme", "address", "port", "weight", "enabled", "backup", "drain"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,10 +1,11 @@
 """Proxy hosts, what of them is published, and what the workers say about it.
 
 Laws of this module:
-- `hosts.services` and the host editor are the only writers of Host, Domain, Upstream and DownstreamTLSConfiguration;
-  every write of any of them also saves the Host, so `updated_at` names the version of the whole.
+- `hosts.services` and the host editor are the only writers of Host, Domain, Upstream, DownstreamTLSConfiguration and
+  TrafficConfiguration; every write of any of them also saves the Host, so `updated_at` names the version of the whole.
 - `hosts.connection_tests` is the only writer of ConnectionTest.
-- `hosts.publish` is the only writer of CompiledHost and GenerationCounter, `hosts.worker_feed` of ProxyWorker.
+- `hosts.publish` is the only writer of CompiledHost and GenerationCounter, `hosts.worker_feed` of ProxyWorker
+  and UpstreamFailure.
 """
 
 import uuid
@@ -19,8 +20,20 @@ from django.db import models
 from aegis_site.kernel.certificates import CertificateFacts, describe
 from aegis_site.kernel.fields import SealedField
 from hosts.querysets import CompiledHostQuerySet, ConnectionTestQuerySet, HostQuerySet
-from hosts.validators import clean_address, validate_printable
+from hosts.traffic_models import TrafficConfiguration
+from hosts.validators import Between, clean_address, validate_printable
 from upstream_tls.tls.credentials import parse_chain
+
+MAX_WEIGHT = 1000
+
+
+class LoadBalancing(models.TextChoices):
+    """How the next upstream of a host is chosen."""
+
+    ROUND_ROBIN = "round_robin", "Round robin"
+    LEAST_CONNECTIONS = "least_connections", "Least connections"
+    IP_HASH = "ip_hash", "IP hash"
+    RANDOM_TWO_CHOICES = "random_two_choices", "Random two choices"
 
 
 class Host(models.Model):
@@ -44,6 +57,12 @@ class Host(models.Model):
         default=True,
         help_text="Pass WebSocket connections on. When off, a request for one is an ordinary request.",
     )
+    access_log = models.BooleanField(
+        "Access log", default=True, help_text="Write a line for each request of this host."
+    )
+    load_balancing = models.CharField(
+        "Load balancing", max_length=20, choices=LoadBalancing, default=LoadBalancing.ROUND_ROBIN
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -51,6 +70,11 @@ class Host(models.Model):
 
     class Meta:
         ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(load_balancing__in=LoadBalancing.values), name="hosts_host_load_balancing"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -59,6 +83,11 @@ class Host(models.Model):
     def downstream_configuration(self) -> "DownstreamTLSConfiguration":
         """What is stored about TLS towards clients, or a new row that says nothing. No query `with_configuration`."""
         return getattr(self, "downstream_tls", None) or DownstreamTLSConfiguration(host=self)
+
+    @property
+    def traffic_configuration(self) -> TrafficConfiguration:
+        """What is stored about its traffic, or a new row that has the defaults. No query `with_configuration`."""
+        return getattr(self, "traffic", None) or TrafficConfiguration(host=self)
 
 
 class Domain(models.Model):
@@ -92,12 +121,20 @@ class Upstream(models.Model):
     address = models.CharField(max_length=253, help_text="A DNS name or an IP address, without port.")
     port = models.PositiveIntegerField(default=443, validators=[MinValueValidator(1), MaxValueValidator(65535)])
     enabled = models.BooleanField(default=True)
+    weight = models.IntegerField(
+        default=1, validators=[Between(1, MAX_WEIGHT)], help_text="Its share among the others."
+    )
+    backup = models.BooleanField(default=False, help_text="Gets requests only while no other upstream is up.")
+    drain = models.BooleanField(default=False, help_text="Gets no new requests; what it carries goes on.")
 
     class Meta:
         ordering = ["position", "id"]
         constraints = [
             models.CheckConstraint(condition=models.Q(port__gte=1, port__lte=65535), name="hosts_upstream_port"),
             models.CheckConstraint(condition=models.Q(scheme__in=Scheme.values), name="hosts_upstream_scheme"),
+            models.CheckConstraint(
+                condition=models.Q(weight__gte=1, weight__lte=MAX_WEIGHT), name="hosts_upstream_weight"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -222,6 +259,28 @@ class ProxyWorker(models.Model):
 
     def __str__(self) -> str:
         return self.worker_id
+
+
+class UpstreamFailure(models.Model):
+    """The last failure of one upstream that one worker saw. It goes with either of them."""
+
+    upstream = models.ForeignKey(Upstream, on_delete=models.CASCADE, related_name="failures")
+    worker = models.ForeignKey(ProxyWorker, on_delete=models.CASCADE, related_name="failures")
+    phase = models.CharField(max_length=20)
+    code = models.CharField(max_length=50, help_text="A code of docs/diagnosis.md.")
+    reason = models.CharField(max_length=500, blank=True)
+    request_id = models.CharField("request ID", max_length=64, blank=True)
+    at = models.DateTimeField(db_index=True)
+    count = models.PositiveBigIntegerField(help_text="Failures of this upstream since the worker started.")
+
+    class Meta:
+        ordering = ["-at", "pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["upstream", "worker"], name="hosts_upstreamfailure_last"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code} at {self.at}"
 
 
 class ConnectionTestState(models.TextChoices):

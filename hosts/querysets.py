@@ -14,7 +14,7 @@ class HostQuerySet(models.QuerySet["Host"]):
 
     def with_configuration(self) -> "HostQuerySet":
         """With all that is shown or compiled of a host: three queries, whatever the number of hosts."""
-        return self.select_related("upstream_tls", "downstream_tls").prefetch_related("domains", "upstreams")
+        return self.select_related("upstream_tls", "downstream_tls", "traffic").prefetch_related("domains", "upstreams")
 
 
 class CompiledHostQuerySet(models.QuerySet["CompiledHost"]):

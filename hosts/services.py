@@ -23,6 +23,8 @@ from hosts.models import DownstreamTLSConfiguration, Host, Upstream
 from hosts.publish import publish_on_commit
 from hosts.selectors import domains_of_other_hosts
 from hosts.specs import DownstreamTLSChanges, HostSpec, UpstreamSpec
+from hosts.traffic import SECTIONS, apply_traffic
+from hosts.traffic_models import TrafficConfiguration
 from hosts.validators import clean_domain
 from localca.models import IssuedCertificate
 from localca.services import issue_client_certificate
@@ -128,11 +130,7 @@ def write_domains(host: Host, names: Sequence[str]) -> None:
 def _write(host: Host, spec: HostSpec) -> None:
     errors = FieldErrors()
     is_new = host._state.adding
-    for name in ("enabled", "preserve_host", "websockets"):
-        if (value := getattr(spec, name)) is not KEEP:
-            setattr(host, name, value)
-    if not isinstance(spec.name, Keep):
-        host.name = spec.name.strip()
+    _assign(host, spec)
     with errors.under(""):
         host.full_clean()
     domains: list[str] | None = None
@@ -151,6 +149,8 @@ def _write(host: Host, spec: HostSpec) -> None:
         names = domains if domains is not None else [domain.name for domain in host.domains.all()]
         with errors.under("downstream_tls.issue"):
             check_issuable(names)
+    traffic = TrafficConfiguration(host=host) if is_new else host.traffic_configuration
+    apply_traffic(traffic, spec, errors)
     errors.raise_if_any()
     if is_issuing:
         issue_certificate(downstream, host=host, domains=names)
@@ -163,7 +163,16 @@ def _write(host: Host, spec: HostSpec) -> None:
             upstream.save()
     configuration.save()
     downstream.save()
+    traffic.save()
     publish_on_commit([host.pk])
+
+
+def _assign(host: Host, spec: HostSpec) -> None:
+    for name in ("enabled", "preserve_host", "websockets", "access_log", "load_balancing"):
+        if (value := getattr(spec, name)) is not KEEP:
+            setattr(host, name, value)
+    if not isinstance(spec.name, Keep):
+        host.name = spec.name.strip()
 
 
 def _clean_upstreams(host: Host, specs: Sequence[UpstreamSpec], errors: FieldErrors) -> list[Upstream]:
@@ -175,7 +184,14 @@ def _clean_upstreams(host: Host, specs: Sequence[UpstreamSpec], errors: FieldErr
     upstreams = []
     for position, spec in enumerate(specs):
         upstream = Upstream(
-            position=position, scheme=spec.scheme, address=spec.address, port=spec.port, enabled=spec.enabled
+            position=position,
+            scheme=spec.scheme,
+            address=spec.address,
+            port=spec.port,
+            enabled=spec.enabled,
+            weight=spec.weight,
+            backup=spec.backup,
+            drain=spec.drain,
         )
         with errors.under(f"upstreams[{position}]"):
             upstream.full_clean(exclude={"host"})
@@ -199,13 +215,14 @@ def _named(spec: HostSpec) -> list[str]:
         ("upstream_tls.", spec.upstream_tls),
         ("downstream_tls.", spec.downstream_tls),
     ]
-    unnamed = ("upstream_tls", "downstream_tls", "client_key_passphrase", "key_passphrase")
-    return [
+    unnamed = ("upstream_tls", "downstream_tls", "client_key_passphrase", "key_passphrase", *SECTIONS)
+    named = [
         prefix + field.name
         for prefix, part in parts
         for field in dataclasses.fields(part)
         if field.name not in unnamed and getattr(part, field.name) is not KEEP
     ]
+    return [*named, *(f"{section}.{name}" for section in SECTIONS for name in getattr(spec, section))]
 
 
 def _log(user: Actor | None, host: Host, action: int, message: str) -> None:

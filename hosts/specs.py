@@ -4,6 +4,7 @@ Laws of this module: plain values; what is not given is KEEP: the stored value, 
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from upstream_tls.changes import KEEP, Keep, UpstreamTLSChanges
@@ -17,6 +18,9 @@ class UpstreamSpec:
     port: int
     scheme: str = "https"
     enabled: bool = True
+    weight: int = 1
+    backup: bool = False
+    drain: bool = False
     upstream_id: uuid.UUID | None = None
 
 
@@ -38,14 +42,36 @@ class DownstreamTLSChanges:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderRuleSpec:
+    """One change to a header section, as `proxyworker.snapshot.HeaderRule`."""
+
+    action: str
+    name: str
+    # May be a token for the upstream.
+    value: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostSpec:
-    """A host, or the parts of it that change. `domains` and `upstreams` are whole and in order."""
+    """A host, or the parts of it that change. `domains`, `upstreams` and header rules are whole and in order.
+
+    `timeouts`, `passive_health`, `retries` and `limits` have new values by name, as in `proxyworker.snapshot`
+    (`timeouts`: Deadlines); what they do not name is kept.
+    """
 
     name: str | Keep = KEEP
     domains: tuple[str, ...] | Keep = KEEP
     enabled: bool | Keep = KEEP
     preserve_host: bool | Keep = KEEP
     websockets: bool | Keep = KEEP
+    access_log: bool | Keep = KEEP
+    load_balancing: str | Keep = KEEP
     upstreams: tuple[UpstreamSpec, ...] | Keep = KEEP
     upstream_tls: UpstreamTLSChanges = field(default_factory=UpstreamTLSChanges)
     downstream_tls: DownstreamTLSChanges = field(default_factory=DownstreamTLSChanges)
+    timeouts: Mapping[str, float] = field(default_factory=dict)
+    passive_health: Mapping[str, float] = field(default_factory=dict)
+    retries: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    request_headers: tuple[HeaderRuleSpec, ...] | Keep = KEEP
+    response_headers: tuple[HeaderRuleSpec, ...] | Keep = KEEP

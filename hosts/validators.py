@@ -2,8 +2,10 @@
 
 import ipaddress
 import re
+from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
+from django.utils.deconstruct import deconstructible
 
 from localca.validators import clean_dns_name
 
@@ -14,6 +16,22 @@ MAX_HSTS_AGE_S = 63_072_000
 
 # Container platforms name services with underscores, which DNS itself allows (RFC 2181 section 11).
 _SERVICE_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
+
+
+@deconstructible
+@dataclass
+class Between:
+    """Admits the numbers from `low` to `high`, both included. NaN, which is neither, is refused."""
+
+    low: float
+    high: float
+    unit: str = ""
+
+    def __call__(self, number: float) -> None:
+        if not self.low <= number <= self.high:
+            message = f"Between {self.low:n} and {self.high:n} {self.unit}".rstrip()
+            # Not "invalid": fields have words of their own for that code, and would put them in this place.
+            raise ValidationError(f"{message}.", code="out_of_range")
 
 
 def validate_printable(text: str) -> None:

@@ -15,7 +15,10 @@ from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.fields import Sealed
 from hosts.models import CompiledHost, ProxyWorker
 from hosts.selectors import latest_generation
+from hosts.upstream_failures import record_failures
 from proxyworker.snapshot import LoadedEntry, WorkerReport
+
+ROWS_AT_ONCE = 200
 
 
 class KeyUnusable(AegisError):
@@ -25,10 +28,13 @@ class KeyUnusable(AegisError):
 class DatabaseFeed:
     """The worker's source. Raises django.db.DatabaseError when the database is away."""
 
-    def entries_since(self, generation: int) -> list[LoadedEntry]:
-        """The entries newer than `generation` in order, tombstones too; for 0 all living ones. One query."""
+    def entries_since(self, generation: int) -> Iterator[LoadedEntry]:
+        """The entries newer than `generation` in order, tombstones too; for 0 all living ones. One query.
+
+        Rows are fetched as they are asked for: all entries at once would be the worker's largest use of memory.
+        """
         with _fresh_connection():
-            return [_loaded(row) for row in CompiledHost.objects.newer_than(generation)]
+            yield from map(_loaded, CompiledHost.objects.newer_than(generation).iterator(chunk_size=ROWS_AT_ONCE))
 
     def latest_generation(self) -> int:
         """The newest generation that is published. One query."""
@@ -36,9 +42,10 @@ class DatabaseFeed:
             return latest_generation()
 
     def record_report(self, report: WorkerReport) -> None:
-        """Keep what a worker says about itself."""
+        """Keep what a worker says about itself and its upstreams."""
+        now = timezone.now()
         with _fresh_connection():
-            ProxyWorker.objects.update_or_create(
+            worker, _ = ProxyWorker.objects.update_or_create(
                 worker_id=report.worker_id,
                 defaults={
                     "generation": report.generation,
@@ -46,9 +53,11 @@ class DatabaseFeed:
                     "rejected": dict(report.rejected),
                     "version": report.version,
                     "pid": report.pid,
-                    "last_seen_at": timezone.now(),
+                    "last_seen_at": now,
                 },
             )
+            if report.failures:
+                record_failures(worker=worker, reported=report.failures, now=now)
 
 
 @contextmanager

@@ -14,14 +14,20 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Literal, TypeVar
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # The Redis channel on which the control plane announces a new generation (the message is the number in ASCII).
 GENERATION_CHANNEL = "aegis:generation"
 
+MAX_REPORTED_FAILURES = 200
+
+T = TypeVar("T")
+
 Scheme = Literal["http", "https"]
+LoadBalancing = Literal["round_robin", "least_connections", "ip_hash", "random_two_choices"]
 
 
 class SnapshotError(ValueError):
@@ -30,12 +36,19 @@ class SnapshotError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """One backend of a host. `address` is a DNS name or an IP literal without brackets."""
+    """One backend of a host. `address` is a DNS name or an IP literal without brackets.
+
+    `weight` is its share among the others. A `backup` gets requests only while no other upstream is up. An upstream in
+    `drain` gets no new requests; what it carries, WebSockets too, goes on.
+    """
 
     upstream_id: str
     scheme: Scheme
     address: str
     port: int
+    weight: int = 1
+    backup: bool = False
+    drain: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,18 +111,98 @@ class Deadlines:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PassiveHealth:
+    """When traffic itself takes an upstream out: after `max_failures` in a row (0: never), for `backoff_s` at first.
+
+    Each further failure after that time doubles it, up to `backoff_max_s`; one success ends it. Seconds.
+    """
+
+    max_failures: int = 3
+    backoff_s: float = 1.0
+    backoff_max_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """How often a failed request may be tried again, where that is safe (RFC 9110 section 9.2.2).
+
+    `max_attempts` counts the first one too. All retries of a host together may be `budget_percent` of its requests,
+    and `budget_min_per_s` in any case, so that a broken upstream does not multiply the load on the others.
+    """
+
+    max_attempts: int = 4
+    budget_percent: int = 20
+    budget_min_per_s: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderRule:
+    """One change to a header section: `set` replaces all fields of that name, `add` adds one, `remove` drops all."""
+
+    action: Literal["set", "add", "remove"]
+    name: str
+    value: str = ""
+
+
+# Fields of one connection (RFC 9110 section 7.6.1, and the unregistered Proxy-Connection), by which messages are framed
+# and routed, and by which the worker says who the client is. No HeaderRule names one of them.
+_FRAMING_FIELDS = frozenset(
+    (
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+RESERVED_REQUEST_FIELDS = _FRAMING_FIELDS | {
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "x-real-ip",
+    "x-request-id",
+}
+RESERVED_RESPONSE_FIELDS = _FRAMING_FIELDS | {"strict-transport-security"}
+# All request fields that begin like this are reserved too.
+FORWARDED_PREFIX = "x-forwarded-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLimits:
+    """What a host's clients may ask of it. 0: no limit."""
+
+    max_body_bytes: int = 0  # of a request; 413
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostEntry:
-    """One enabled proxy host, as the worker needs it. `domains` are lower-case A-labels, `*.` prefix for a wildcard."""
+    """One enabled proxy host, as the worker needs it. `domains` are lower-case A-labels, `*.` prefix for a wildcard.
+
+    `request_headers` and `response_headers` are applied in order, after everything that the worker does by itself.
+    """
 
     host_id: str
     name: str
     domains: tuple[str, ...]
     preserve_host: bool = False
     websockets: bool = True
+    access_log: bool = True
+    load_balancing: LoadBalancing = "round_robin"
     upstreams: tuple[Upstream, ...] = ()
     upstream_tls: UpstreamTLS = field(default_factory=UpstreamTLS)
     downstream_tls: DownstreamTLS = field(default_factory=DownstreamTLS)
     deadlines: Deadlines = field(default_factory=Deadlines)
+    passive_health: PassiveHealth = field(default_factory=PassiveHealth)
+    retries: Retries = field(default_factory=Retries)
+    limits: HostLimits = field(default_factory=HostLimits)
+    request_headers: tuple[HeaderRule, ...] = ()
+    response_headers: tuple[HeaderRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,15 +223,56 @@ class LoadedEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamFailure:
+    """The last failure of one upstream that a worker saw. `at` is in seconds of Unix time, `count` since it started.
+
+    `phase` and `code` are those of docs/diagnosis.md, `reason` is for operators and holds no secret.
+    """
+
+    host_id: str
+    upstream_id: str
+    phase: str
+    code: str
+    reason: str
+    request_id: str
+    at: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerReport:
-    """What a worker says about itself. `rejected` maps host id to the reason why its entry could not be used."""
+    """What a worker says about itself. `rejected` maps host id to the reason why its entry could not be used.
+
+    `failures` are the latest of those that are new since the last report, at most MAX_REPORTED_FAILURES.
+    """
 
     worker_id: str
     generation: int
     accepted: int
     rejected: tuple[tuple[str, str], ...] = ()
+    failures: tuple[UpstreamFailure, ...] = ()
     version: str = ""
     pid: int = 0
+
+
+def default_port(scheme: str) -> int:
+    """The port that an authority of this scheme leaves out (RFC 9110 section 4.2)."""
+    return 443 if scheme == "https" else 80
+
+
+def own_authority(*, scheme: str, address: str, port: int, server_name: str) -> str:
+    """The Host field that an upstream gets under its own name: the server name override, else its address.
+
+    Traffic and connection tests both ask here, so that a test says what traffic will meet.
+    """
+    name = server_name or (f"[{address}]" if ":" in address else address)
+    return name if port == default_port(scheme) else f"{name}:{port}"
+
+
+@lru_cache(maxsize=1024)
+def _shared(value: T) -> T:
+    """An equal value that is there already: thousands of hosts have few different settings between them."""
+    return value
 
 
 def encode_entry(entry: HostEntry) -> str:
@@ -166,7 +300,12 @@ def decode_entry(entry_json: str) -> HostEntry:
         tls["pinned_spki_sha256"] = tuple(tls["pinned_spki_sha256"])
         document["upstream_tls"] = UpstreamTLS(**tls)
         document["downstream_tls"] = DownstreamTLS(**document["downstream_tls"])
-        document["deadlines"] = Deadlines(**document["deadlines"])
+        document["deadlines"] = _shared(Deadlines(**document["deadlines"]))
+        document["passive_health"] = _shared(PassiveHealth(**document["passive_health"]))
+        document["retries"] = _shared(Retries(**document["retries"]))
+        document["limits"] = _shared(HostLimits(**document["limits"]))
+        for rules in ("request_headers", "response_headers"):
+            document[rules] = tuple(HeaderRule(**rule) for rule in document[rules])
         return HostEntry(**document)
     except SnapshotError:
         raise

@@ -15,8 +15,16 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from aegis_site.kernel.api import CertificateFactsSerializer, StrictSerializer
+from hosts.api.traffic_serializers import (
+    HeaderRuleSerializer,
+    LimitsSerializer,
+    PassiveHealthSerializer,
+    RetriesSerializer,
+    TimeoutsSerializer,
+    traffic_of,
+)
 from hosts.downstream_lint import lint_downstream
-from hosts.models import DownstreamTLSConfiguration, Host, ProxyWorker, Upstream
+from hosts.models import DownstreamTLSConfiguration, Host, LoadBalancing, ProxyWorker, Upstream
 from hosts.specs import DownstreamTLSChanges, HostSpec, UpstreamSpec
 from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import TLSVersion, UpstreamTLSConfiguration, default_alpn
@@ -47,6 +55,9 @@ class UpstreamSerializer(StrictSerializer[Upstream]):
     address = Text()
     port = serializers.IntegerField(required=False)
     enabled = serializers.BooleanField(required=False)
+    weight = serializers.IntegerField(required=False)
+    backup = serializers.BooleanField(required=False)
+    drain = serializers.BooleanField(required=False)
 
 
 class Base64(serializers.Field[bytes, str, str, bytes]):
@@ -158,7 +169,7 @@ class DownstreamTLSSerializer(StrictSerializer[DownstreamTLSConfiguration]):
 
 
 class HostSerializer(StrictSerializer[Host]):
-    """A host with its upstreams, their TLS, and TLS towards its clients."""
+    """A host with its upstreams, their TLS, TLS towards its clients, and how its traffic is carried."""
 
     id = serializers.UUIDField(read_only=True)
     url = serializers.SerializerMethodField()
@@ -167,9 +178,17 @@ class HostSerializer(StrictSerializer[Host]):
     enabled = serializers.BooleanField(required=False)
     preserve_host = serializers.BooleanField(required=False)
     websockets = serializers.BooleanField(required=False)
+    access_log = serializers.BooleanField(required=False)
+    load_balancing = Text()
     upstreams = UpstreamSerializer(many=True, required=False)
     upstream_tls = UpstreamTLSSerializer(required=False)
     downstream_tls = DownstreamTLSSerializer(required=False, source="downstream_configuration")
+    passive_health = PassiveHealthSerializer(required=False)
+    retries = RetriesSerializer(required=False)
+    limits = LimitsSerializer(required=False)
+    timeouts = TimeoutsSerializer(required=False)
+    request_headers = HeaderRuleSerializer(many=True, required=False)
+    response_headers = HeaderRuleSerializer(many=True, required=False)
     created_at = serializers.DateTimeField(read_only=True)
     updated_at = serializers.DateTimeField(read_only=True)
 
@@ -202,7 +221,7 @@ def spec_of(document: dict[str, Any], *, is_whole: bool) -> HostSpec:
     In a whole document (POST, PUT) what is absent means the default, except for keys: absent keeps the stored one. In
     a part (PATCH) what is absent stays.
     """
-    values = (_HOST_DEFAULTS if is_whole else {}) | document
+    values = (_HOST_DEFAULTS if is_whole else {}) | document | traffic_of(document, is_whole=is_whole)
     tls = (_TLS_DEFAULTS if is_whole else {}) | document.get("upstream_tls", {})
     downstream = (_DOWNSTREAM_DEFAULTS if is_whole else {}) | values.pop("downstream_configuration", {})
     if "domains" in values:
@@ -222,6 +241,8 @@ _HOST_DEFAULTS: dict[str, Any] = {
     "enabled": True,
     "preserve_host": False,
     "websockets": True,
+    "access_log": True,
+    "load_balancing": LoadBalancing.ROUND_ROBIN.value,
     "upstreams": (),
 }
 _TLS_DEFAULTS: dict[str, Any] = {
@@ -251,6 +272,9 @@ def _upstream_spec(document: dict[str, Any]) -> UpstreamSpec:
         address=document.get("address", ""),
         port=document.get("port", 80 if scheme == "http" else 443),
         enabled=document.get("enabled", True),
+        weight=document.get("weight", 1),
+        backup=document.get("backup", False),
+        drain=document.get("drain", False),
     )
 
 

@@ -49,6 +49,7 @@ def form_data(host: Host | None = None, *, address: str = "10.0.0.7", **values: 
         "name": "orders",
         "domains": "orders.example.com\n*.orders.example.com",
         "enabled": "on",
+        "load_balancing": "round_robin",
         "upstreams-TOTAL_FORMS": "1",
         "upstreams-INITIAL_FORMS": "1" if upstream else "0",
         "upstreams-0-id": str(upstream.pk) if upstream else "",
@@ -57,6 +58,7 @@ def form_data(host: Host | None = None, *, address: str = "10.0.0.7", **values: 
         "upstreams-0-scheme": "https",
         "upstreams-0-address": address,
         "upstreams-0-port": "9443",
+        "upstreams-0-weight": "1",
         "upstreams-0-enabled": "on",
         **values,
     }

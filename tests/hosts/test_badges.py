@@ -1,5 +1,7 @@
 """Short words about a host."""
 
+from typing import Any
+
 import pytest
 from django.utils.html import strip_tags
 
@@ -8,17 +10,19 @@ from hosts.models import Host
 from upstream_tls.models import UpstreamTLSConfiguration
 
 
-def words(host: Host, **options: str) -> list[str]:
+def words(host: Host, **options: Any) -> list[str]:
     return [strip_tags(item).strip() for item in host_badges(host, **options)]
 
 
 @pytest.mark.django_db
 def test_a_host_says_what_an_operator_must_see() -> None:
-    """Refusal first, then the missing verification, then mTLS."""
+    """Refusal first, then failures, the missing verification, and mTLS."""
     host = Host(name="orders")
     assert words(host) == []
     host.upstream_tls = UpstreamTLSConfiguration(enabled=True, skip_verify=True)
     assert words(host, refused_because="bad key") == ["Refused", "TLS not verified", "mTLS"]
+    everything = words(host, refused_because="bad key", has_failed_lately=True)
+    assert everything == ["Refused", "Upstream failure", "TLS not verified", "mTLS"]
     host.upstream_tls = UpstreamTLSConfiguration(enabled=True)
     assert words(host) == ["mTLS"]
 

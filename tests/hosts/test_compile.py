@@ -8,10 +8,15 @@ import pytest
 
 from hosts.compile import compile_host
 from hosts.models import Host
-from hosts.specs import UpstreamSpec
+from hosts.specs import HeaderRuleSpec, UpstreamSpec
 from proxyworker.snapshot import (
+    Deadlines,
     DownstreamTLS,
+    HeaderRule,
     HostEntry,
+    HostLimits,
+    PassiveHealth,
+    Retries,
     Upstream,
     UpstreamTLS,
     decode_entry,
@@ -122,6 +127,45 @@ def test_a_host_without_configuration_gets_the_defaults() -> None:
     entry, key, _ = compile_host(Host.objects.create(name="bare"))
     assert entry.upstream_tls == UpstreamTLS()
     assert key is None
+
+
+def test_every_setting_of_traffic_reaches_the_worker() -> None:
+    """A field of the snapshot that nobody fills would leave a stored setting without effect."""
+    sections: dict[str, dict[str, float]] = {
+        "timeouts": {field.name: 7.0 for field in dataclasses.fields(Deadlines)},
+        "passive_health": {"max_failures": 7, "backoff_s": 7.0, "backoff_max_s": 8.0},
+        "retries": {"max_attempts": 7, "budget_percent": 7, "budget_min_per_s": 7},
+        "limits": {"max_body_bytes": 7},
+    }
+    host = make_host(
+        access_log=False,
+        load_balancing="ip_hash",
+        upstreams=(UpstreamSpec(address="a", port=443, weight=7, backup=True, drain=True),),
+        request_headers=(HeaderRuleSpec(action="set", name="X-Team", value="orders"),),
+        response_headers=(HeaderRuleSpec(action="remove", name="Server"),),
+        **sections,
+    )
+    entry, _, _ = compile_host(Host.objects.get(pk=host.pk))
+    assert (entry.access_log, entry.load_balancing) == (False, "ip_hash")
+    assert entry.deadlines == Deadlines(**sections["timeouts"])
+    assert entry.passive_health == PassiveHealth(max_failures=7, backoff_s=7.0, backoff_max_s=8.0)
+    assert entry.retries == Retries(max_attempts=7, budget_percent=7, budget_min_per_s=7)
+    assert entry.limits == HostLimits(max_body_bytes=7)
+    (upstream,) = entry.upstreams
+    assert (upstream.weight, upstream.backup, upstream.drain) == (7, True, True)
+    assert entry.request_headers == (HeaderRule(action="set", name="X-Team", value="orders"),)
+    assert entry.response_headers == (HeaderRule(action="remove", name="Server"),)
+    assert decode_entry(encode_entry(entry)) == entry
+
+
+def test_a_host_that_sets_nothing_gets_the_defaults_of_the_snapshot_byte_for_byte() -> None:
+    """With a stored row and without one."""
+    stored = make_host(upstreams=())
+    bare = Host.objects.create(name="bare")
+    for host, domains in ((stored, ("orders.example.com",)), (bare, ())):
+        entry, _, _ = compile_host(Host.objects.get(pk=host.pk))
+        expected = HostEntry(host_id=str(host.pk), name=host.name, domains=domains)
+        assert encode_entry(entry) == encode_entry(expected)
 
 
 def test_a_certificate_for_clients_reaches_the_worker_with_its_key() -> None:

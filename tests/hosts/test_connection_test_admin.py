@@ -54,6 +54,7 @@ def form_data(host: Host | None = None, **values: Any) -> dict[str, Any]:
         "name": host.name if host else "orders",
         "domains": "orders.example.com",
         "enabled": "on",
+        "load_balancing": "round_robin",
         "tested_upstreams": "first",
         "upstreams-TOTAL_FORMS": str(len(stored) or 1),
         "upstreams-INITIAL_FORMS": str(len(stored)),
@@ -70,6 +71,7 @@ def form_data(host: Host | None = None, **values: Any) -> dict[str, Any]:
             f"upstreams-{number}-scheme": upstream.scheme if upstream else "https",
             f"upstreams-{number}-address": upstream.address if upstream else "10.0.0.7",
             f"upstreams-{number}-port": str(upstream.port) if upstream else "9443",
+            f"upstreams-{number}-weight": "1",
             f"upstreams-{number}-enabled": "on",
         }
     return {**data, **values}
@@ -151,7 +153,12 @@ def test_the_first_or_all_upstreams(admin_client: Client, probe: FakeProbe) -> N
     assert [target.address for target in probe.targets] == ["10.0.0.8"]
     probe.targets.clear()
     added = {"upstreams-TOTAL_FORMS": "3", "upstreams-2-scheme": "https", "upstreams-2-address": "10.0.0.9"}
-    added |= {"upstreams-2-port": "443", "upstreams-2-enabled": "on", "upstreams-0-DELETE": "on"}
+    added |= {
+        "upstreams-2-port": "443",
+        "upstreams-2-weight": "1",
+        "upstreams-2-enabled": "on",
+        "upstreams-0-DELETE": "on",
+    }
     html = press(admin_client, host, tested_upstreams="all", **added).json()["html"]
     assert sorted(target.address for target in probe.targets) == ["10.0.0.8", "10.0.0.9"]
     assert html.count("<article") == 2

@@ -21,7 +21,9 @@ def bound(
 ) -> HostForm:
     """A submitted editor."""
     data = QueryDict(mutable=True)
-    data.update({"name": "orders", "domains": "orders.example.com", "enabled": "on", **values})
+    data.update(
+        {"name": "orders", "domains": "orders.example.com", "enabled": "on", "load_balancing": "round_robin", **values}
+    )
     uploads = {name: SimpleUploadedFile(f"{name}.file", content) for name, content in (files or {}).items()}
     form = HostForm(data, MultiValueDict({name: [upload] for name, upload in uploads.items()}), instance=instance)
     form.user_id = 7

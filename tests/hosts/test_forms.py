@@ -25,7 +25,13 @@ def bound(
     instance: Host | None = None, *, issuing: bool = False, files: dict[str, bytes] | None = None, **values: Any
 ) -> HostForm:
     """A submitted editor; a value of None leaves its field out."""
-    fields = {"name": "orders", "domains": "orders.example.com", "enabled": "on", **values}
+    fields = {
+        "name": "orders",
+        "domains": "orders.example.com",
+        "enabled": "on",
+        "load_balancing": "round_robin",
+        **values,
+    }
     data = QueryDict(mutable=True)
     data.update({name: value for name, value in fields.items() if value is not None})
     uploads = {name: SimpleUploadedFile(f"{name}.file", content) for name, content in (files or {}).items()}
@@ -351,7 +357,15 @@ def rows(host: Host, *values: dict[str, Any]) -> UpstreamFormSet:
     data.update({"upstreams-TOTAL_FORMS": len(values), "upstreams-INITIAL_FORMS": len(stored)})
     for number, changes in enumerate(values):
         identifier = stored[number].pk if number < len(stored) else ""
-        row = {"id": identifier, "position": "", "scheme": "https", "port": "443", "enabled": "on", **changes}
+        row = {
+            "id": identifier,
+            "position": "",
+            "scheme": "https",
+            "port": "443",
+            "weight": "1",
+            "enabled": "on",
+            **changes,
+        }
         data.update({f"upstreams-{number}-{name}": value for name, value in row.items()})
     return factory(data=data, instance=host, prefix="upstreams")
 

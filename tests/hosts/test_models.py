@@ -1,10 +1,13 @@
 """What the tables themselves admit."""
 
+from typing import get_args
+
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from hosts.models import Domain, GenerationCounter, Host, Upstream
+import proxyworker.snapshot
+from hosts.models import Domain, GenerationCounter, Host, LoadBalancing, Upstream
 
 pytestmark = pytest.mark.django_db
 
@@ -19,14 +22,21 @@ def test_names_and_domains_are_unique() -> None:
         Domain.objects.create(host=host, name="orders.example.com")
 
 
-@pytest.mark.parametrize("values", [{"port": 0}, {"port": 65536}, {"scheme": "ftp"}])
-def test_ports_and_schemes_are_bounded(values: dict[str, object]) -> None:
+@pytest.mark.parametrize("values", [{"port": 0}, {"port": 65536}, {"scheme": "ftp"}, {"weight": 0}, {"weight": 1001}])
+def test_the_values_of_an_upstream_are_bounded(values: dict[str, object]) -> None:
     """Both by the form's validators and by the database."""
     upstream = Upstream(**{"host": Host.objects.create(name="orders"), "address": "a", "port": 443, **values})
     with pytest.raises(ValidationError):
         upstream.full_clean()
     with pytest.raises(IntegrityError), transaction.atomic():
         upstream.save()
+
+
+def test_the_ways_of_balancing_are_those_of_the_snapshot() -> None:
+    """The worker knows no other, and the database holds no other."""
+    assert set(LoadBalancing.values) == set(get_args(proxyworker.snapshot.LoadBalancing))
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Host.objects.create(name="orders", load_balancing="fastest")
 
 
 def test_an_upstream_reads_as_a_url() -> None:

@@ -20,7 +20,7 @@ from hosts.services import (
     update_host,
     write_domains,
 )
-from hosts.specs import HostSpec, UpstreamSpec
+from hosts.specs import HeaderRuleSpec, HostSpec, UpstreamSpec
 from localca.models import IssuedCertificate
 from tests.hosts.examples import CA, LEAF, OTHER_LEAF, make_host, mtls, spec
 from upstream_tls.changes import UpstreamTLSChanges
@@ -216,6 +216,17 @@ def test_the_history_names_fields_and_no_values() -> None:
     assert len(texts) == 4
     assert any("Changed name, upstream_tls.enabled, upstream_tls.client_certificate" in text for text in texts)
     assert not any("PRIVATE" in text or "canary" in text for text in texts)
+
+
+def test_the_history_names_traffic_settings_by_their_path() -> None:
+    """Only those that were given, and no value: a header may hold a token."""
+    user = User.objects.create_user("operator")
+    host = create_host(spec=spec(), user=None)
+    rule = HeaderRuleSpec(action="set", name="X-Token", value="canary")
+    changes = HostSpec(load_balancing="ip_hash", timeouts={"connect_s": 1.5}, request_headers=(rule,))
+    update_host(host=host, spec=changes, user=user)
+    assert LogEntry.objects.get().change_message == "Changed load_balancing, request_headers, timeouts.connect_s."
+    assert "canary" not in repr(changes)
 
 
 def test_who_is_not_signed_in_leaves_no_history() -> None:

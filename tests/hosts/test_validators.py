@@ -3,7 +3,7 @@
 import pytest
 from django.core.exceptions import ValidationError
 
-from hosts.validators import clean_address, clean_domain, clean_hsts_max_age, validate_printable
+from hosts.validators import Between, clean_address, clean_domain, clean_hsts_max_age, validate_printable
 
 
 @pytest.mark.parametrize(
@@ -108,3 +108,15 @@ def test_hsts_max_age_has_bounds() -> None:
     for seconds in (-1, 63_072_001):
         with pytest.raises(ValidationError, match="Between 0 and 63072000 seconds"):
             clean_hsts_max_age(seconds)
+
+
+def test_numbers_have_bounds_and_nan_is_none_of_them() -> None:
+    """Both bounds are admitted; the refusal names them with their unit."""
+    check = Between(0.1, 300, "seconds")
+    check(0.1)
+    check(300)
+    for number in (0, 300.5, float("nan"), float("inf")):
+        with pytest.raises(ValidationError, match=r"Between 0\.1 and 300 seconds\."):
+            check(number)
+    with pytest.raises(ValidationError, match=r"Between 1 and 10\."):
+        Between(1, 10)(0)

@@ -1,5 +1,7 @@
 """What a worker reads and reports."""
 
+import uuid
+
 import pytest
 from django.utils import timezone
 
@@ -7,7 +9,7 @@ from hosts.models import CompiledHost, ProxyWorker
 from hosts.publish import compile_hosts
 from hosts.services import delete_host
 from hosts.worker_feed import DatabaseFeed, KeyUnusable
-from proxyworker.snapshot import WorkerReport, decode_entry
+from proxyworker.snapshot import UpstreamFailure, WorkerReport, decode_entry
 from tests.hosts.examples import LEAF, SITE, make_host, mtls, site
 
 pytestmark = pytest.mark.django_db
@@ -61,9 +63,9 @@ def test_only_news_are_sent_in_order() -> None:
     delete_host(host=first, user=None)
     compile_hosts(identifiers)
     assert [entry.generation for entry in feed.entries_since(2)] == [3]
-    assert feed.entries_since(2)[0].entry_json == ""
+    assert [entry.entry_json for entry in feed.entries_since(2)] == [""]
     assert [entry.host_id for entry in feed.entries_since(0)] == [str(identifiers[1])]
-    assert feed.entries_since(3) == []
+    assert not list(feed.entries_since(3))
 
 
 def test_a_report_is_kept_and_replaced() -> None:
@@ -76,11 +78,35 @@ def test_a_report_is_kept_and_replaced() -> None:
     assert (timezone.now() - row.last_seen_at).total_seconds() < 5
 
 
+def test_failures_of_upstreams_are_kept_with_the_report() -> None:
+    """Those of upstreams that are gone are passed over, and the report is kept all the same."""
+    host = make_host()
+    known, gone = str(host.upstreams.get().pk), str(uuid.uuid4())
+    failures = tuple(
+        UpstreamFailure(
+            host_id=str(host.pk),
+            upstream_id=upstream_id,
+            phase="tls",
+            code="expired",
+            reason="why",
+            request_id="a1-42",
+            at=1_800_000_000.0,
+            count=2,
+        )
+        for upstream_id in (gone, known)
+    )
+    DatabaseFeed().record_report(WorkerReport(worker_id="w1", generation=1, accepted=1, failures=failures))
+    assert ProxyWorker.objects.get().generation == 1
+    assert [(row.worker_id, row.code) for row in host.upstreams.get().failures.all()] == [("w1", "expired")]
+    DatabaseFeed().record_report(WorkerReport(worker_id="w1", generation=2, accepted=1))
+    assert host.upstreams.get().failures.count() == 1
+
+
 def test_old_connections_are_closed_before_and_after(closings: list[None]) -> None:
     """The worker's threads live for weeks and have no requests that would do it."""
     feed = DatabaseFeed()
     feed.latest_generation()
-    feed.entries_since(0)
+    list(feed.entries_since(0))
     feed.record_report(WorkerReport(worker_id="w1", generation=1, accepted=3))
     assert len(closings) == 6
 

@@ -9,8 +9,12 @@ from proxyworker.snapshot import (
     SCHEMA_VERSION,
     Deadlines,
     DownstreamTLS,
+    HeaderRule,
     HostEntry,
+    HostLimits,
     LoadedEntry,
+    PassiveHealth,
+    Retries,
     SnapshotError,
     Upstream,
     UpstreamTLS,
@@ -25,7 +29,12 @@ ENTRY = HostEntry(
     domains=("a.test", "*.a.test"),
     preserve_host=True,
     websockets=False,
-    upstreams=(Upstream(upstream_id="u1", scheme="https", address="::1", port=8443),),
+    access_log=False,
+    load_balancing="ip_hash",
+    upstreams=(
+        Upstream(upstream_id="u1", scheme="https", address="::1", port=8443, weight=3),
+        Upstream(upstream_id="u2", scheme="http", address="b.test", port=80, backup=True, drain=True),
+    ),
     upstream_tls=UpstreamTLS(
         client_certificate="PEM",
         client_key_spki_sha256="00",
@@ -41,6 +50,11 @@ ENTRY = HostEntry(
     ),
     downstream_tls=DownstreamTLS(certificate="PEM", key_spki_sha256="00", force_https=True, hsts_max_age_s=60),
     deadlines=Deadlines(connect_s=1.5, tunnel_lifetime_s=60),
+    passive_health=PassiveHealth(max_failures=0),
+    retries=Retries(max_attempts=1),
+    limits=HostLimits(max_body_bytes=10),
+    request_headers=(HeaderRule(action="set", name="X-A", value="a"),),
+    response_headers=(HeaderRule(action="remove", name="Server"),),
 )
 
 

@@ -36,6 +36,25 @@ ADVANCED_DEFAULTS = {
 }
 
 
+TRAFFIC_DEFAULTS = {
+    "timeouts": {
+        "connect_s": 5.0,
+        "tls_s": 5.0,
+        "response_head_s": 60.0,
+        "body_stall_s": 60.0,
+        "idle_s": 55.0,
+        "tunnel_idle_s": 3600.0,
+        "tunnel_lifetime_s": 0.0,
+        "tunnel_drain_s": 30.0,
+    },
+    "passive_health": {"max_failures": 3, "backoff_s": 1.0, "backoff_max_s": 60.0},
+    "retries": {"max_attempts": 4, "budget_percent": 20, "budget_min_per_s": 10},
+    "limits": {"max_body_bytes": 0},
+    "request_headers": [],
+    "response_headers": [],
+}
+
+
 @pytest.fixture(scope="module")
 def leaf() -> Leaf:
     return CA.client("orders client")
@@ -102,7 +121,19 @@ def test_a_new_host(admin_client: Client, leaf: Leaf) -> None:
         "enabled": True,
         "preserve_host": False,
         "websockets": True,
-        "upstreams": [{"scheme": "https", "address": "10.0.0.7", "port": 9443, "enabled": True}],
+        "access_log": True,
+        "load_balancing": "round_robin",
+        "upstreams": [
+            {
+                "scheme": "https",
+                "address": "10.0.0.7",
+                "port": 9443,
+                "enabled": True,
+                "weight": 1,
+                "backup": False,
+                "drain": False,
+            }
+        ],
         "upstream_tls": {
             "enabled": True,
             "client_certificate": leaf.chain_pem,
@@ -120,6 +151,7 @@ def test_a_new_host(admin_client: Client, leaf: Leaf) -> None:
             "hsts_max_age_s": 0,
             "warnings": [],
         },
+        **TRAFFIC_DEFAULTS,
     }
     assert info["client_certificate_info"]["subject"] == "CN=orders client"
     assert info["ca_certificate_info"]["subject"] == "CN=Orders CA"
@@ -174,9 +206,10 @@ def test_all_errors_at_once(admin_client: Client, leaf: Leaf) -> None:
 @pytest.mark.parametrize(
     ("document", "field"),
     [
-        ({"load_balancing": "round_robin"}, "load_balancing"),
+        ({"http2": True}, "http2"),
         ({"health_check": {"enabled": True}}, "health_check"),
-        ({"upstreams": [{"address": "a"}, {"address": "b", "weight": 2}]}, "upstreams[1].weight"),
+        ({"upstreams": [{"address": "a"}, {"address": "b", "slow_start_s": 2}]}, "upstreams[1].slow_start_s"),
+        ({"timeouts": {"connect_ms": 5}}, "timeouts.connect_ms"),
         ({"upstream_tls": {"session_tickets": True}}, "upstream_tls.session_tickets"),
         ({"upstream_tls": {"client_kye": "x"}}, "upstream_tls.client_kye"),
     ],
@@ -191,6 +224,59 @@ def test_unsupported_fields_are_refused(
     assert errors_of(response) == {field: "unknown_field"}
 
 
+def test_traffic_settings(admin_client: Client) -> None:
+    """PATCH changes what it names, within a section too; PUT sets the rest back to its default."""
+    url = f"{URL}/{created(admin_client)['id']}"
+    rules = [{"action": "set", "name": "X-Frame-Options", "value": "DENY"}, {"action": "remove", "name": "Server"}]
+    upstream = {"address": "10.0.0.7", "port": 9443, "weight": 5, "backup": True, "drain": True}
+    document = {
+        "load_balancing": "ip_hash",
+        "access_log": False,
+        "upstreams": [upstream],
+        "timeouts": {"connect_s": 1.5},
+        "retries": {"max_attempts": 1},
+        "response_headers": rules,
+    }
+    assert send(admin_client, "patch", url, document).status_code == 200
+    shown = send(admin_client, "patch", url, {"timeouts": {"tls_s": 2}}).json()
+    assert (shown["load_balancing"], shown["access_log"]) == ("ip_hash", False)
+    assert shown["upstreams"][0].items() >= upstream.items()
+    assert shown["timeouts"] == TRAFFIC_DEFAULTS["timeouts"] | {"connect_s": 1.5, "tls_s": 2.0}
+    assert shown["retries"] == TRAFFIC_DEFAULTS["retries"] | {"max_attempts": 1}
+    assert shown["response_headers"] == [rules[0], {**rules[1], "value": ""}]
+    assert send(admin_client, "put", url, shown).json().items() >= {"timeouts": shown["timeouts"]}.items()
+    shown = send(admin_client, "put", url, document_of()).json()
+    assert shown.items() >= {**TRAFFIC_DEFAULTS, "load_balancing": "round_robin", "access_log": True}.items()
+
+
+def test_errors_of_traffic_settings(admin_client: Client) -> None:
+    """Each at its path, in one answer."""
+    document = document_of(
+        load_balancing="fastest",
+        upstreams=[{"address": "a", "weight": 0}],
+        timeouts={"connect_s": 0, "tls_s": 1e9},
+        passive_health={"backoff_s": 60, "backoff_max_s": 1},
+        limits={"max_body_bytes": -1},
+        request_headers=[
+            {"action": "set", "name": "X-A", "value": "1"},
+            {"action": "drop", "name": "X-A"},
+            {"action": "set", "name": "Host", "value": "x"},
+        ],
+    )
+    found = errors_of(send(admin_client, "post", URL, document))
+    assert found == {
+        "load_balancing": "invalid_choice",
+        "upstreams[0].weight": "out_of_range",
+        "timeouts.connect_s": "out_of_range",
+        "timeouts.tls_s": "out_of_range",
+        "passive_health.backoff_max_s": "order",
+        "limits.max_body_bytes": "out_of_range",
+        "request_headers[1].action": "invalid_choice",
+        "request_headers[1].value": "required",
+        "request_headers[2].name": "reserved",
+    }
+
+
 @pytest.mark.parametrize(
     ("document", "field"),
     [
@@ -202,6 +288,10 @@ def test_unsupported_fields_are_refused(
         ({"upstreams": ["10.0.0.7:80"]}, "upstreams[0]"),
         ({"upstreams": [{"address": "a", "port": "x"}]}, "upstreams[0].port"),
         ({"upstream_tls": []}, "upstream_tls"),
+        ({"timeouts": 5}, "timeouts"),
+        ({"timeouts": {"connect_s": "soon"}}, "timeouts.connect_s"),
+        ({"request_headers": {}}, "request_headers"),
+        ({"request_headers": [{"action": "remove"}]}, "request_headers[0].name"),
         ({"upstream_tls": {"client_key": None}}, "upstream_tls.client_key"),
         ({"name": "nul\x00"}, "name"),
         ({"name": "half \ud83d"}, "name"),
