@@ -6,13 +6,16 @@ Laws of this module:
   `confirm` refuses a session whose certificate never passed. Twisted's `optionsForClientTLS` lets certificates without
   a usable name pass and is not used (docs/adr/0003).
 - One ClientContext per identity digest. Sessions are never resumed, so nothing of one identity reaches another.
+- Equal specs share a context, and specs that differ in names only share all that is costly in one: OpenSSL's context,
+  parsed certificates. What is shared is found by comparing whole specs, keys included, and lives as long as its users.
 - What is seen of a session is described only when somebody asks why it failed, never for the traffic's sake.
 """
 
 import datetime
 import hashlib
 from collections.abc import Iterable
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
+from weakref import WeakValueDictionary
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -21,7 +24,15 @@ from OpenSSL.crypto import X509
 from upstream_tls.tls.diagnosis import Diagnosis, diagnose
 from upstream_tls.tls.evidence import ClientIdentity, Evidence, Stage, Suspect
 from upstream_tls.tls.issuers import is_missing_intermediate
-from upstream_tls.tls.material import MAX_NAME_CHARACTERS, SpecProblem, client_chain, new_context, pins, trust_anchors
+from upstream_tls.tls.material import (
+    MAX_NAME_CHARACTERS,
+    SpecProblem,
+    check_names,
+    client_chain,
+    new_context,
+    pins,
+    trust_anchors,
+)
 from upstream_tls.tls.names import is_ip_address, is_uri
 from upstream_tls.tls.peer import (
     acceptable_ca_names,
@@ -59,31 +70,40 @@ def identity_digest(spec: UpstreamTLSSpec) -> str:
     return hashlib.sha256(repr(public).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
+class Credentials:
+    """What contexts have in common whose specs differ in names only; `spec` is without names."""
+
+    spec: UpstreamTLSSpec
+    anchors: tuple[X509, ...]
+    chain: tuple[x509.Certificate, ...]
+    policy: Policy
+    context: SSL.Context
+
+    def is_current(self) -> bool:
+        """Whether it trusts what its spec means now: the system's trust store may have changed."""
+        return bool(self.spec.ca_pem) or self.anchors is trust_anchors(self.spec)
+
+
 class ClientContext:
     """TLS sessions under one identity. Immutable; sessions are memory BIOs that the caller pumps."""
 
-    __slots__ = ("_anchors", "_chain", "_context", "_policy", "_spec", "digest")
+    __slots__ = ("__weakref__", "credentials", "digest", "spec")
 
-    def __init__(self, spec: UpstreamTLSSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: UpstreamTLSSpec, credentials: Credentials) -> None:
+        # The texts are the shared ones: a chain in PEM takes more memory than all the rest of this object.
+        self.spec = replace(credentials.spec, server_name=spec.server_name, verify_name=spec.verify_name)
+        self.credentials = credentials
         self.digest = identity_digest(spec)
-        self._anchors = trust_anchors(spec)
-        self._chain = client_chain(spec)
-        self._policy = Policy(
-            skip_verify=spec.skip_verify,
-            pins=pins(spec),
-            anchor_digests=frozenset(map(fingerprint, self._anchors)) if spec.crl_pem else frozenset(),
-        )
-        self._context = new_context(spec, self._anchors)
 
     @property
     def client_chain(self) -> tuple[x509.Certificate, ...]:
         """The chain that is presented, leaf first; empty: none is."""
-        return self._chain
+        return self.credentials.chain
 
     def server_name(self, address: str) -> str:
         """The SNI sent to the upstream at `address`; empty: none, because RFC 6066 section 3 permits no IP literals."""
-        name = (self._spec.server_name or address).rstrip(".")
+        name = (self.spec.server_name or address).rstrip(".")
         return "" if is_ip_address(name) else name
 
     def open(self, address: str) -> SSL.Connection:
@@ -91,9 +111,9 @@ class ClientContext:
 
         Raises SpecProblem when there is no such name.
         """
-        session = SSL.Connection(self._context, None)
-        expected_name = self._spec.verify_name or self._spec.server_name or address
-        session.set_app_data(SessionState(self._policy, expected_name.rstrip(".")))
+        session = SSL.Connection(self.credentials.context, None)
+        expected_name = self.spec.verify_name or self.spec.server_name or address
+        session.set_app_data(SessionState(self.credentials.policy, expected_name.rstrip(".")))
         if name := self.server_name(address):
             if not name.isascii() or len(name) > MAX_NAME_CHARACTERS:  # pyOpenSSL would quietly send none
                 raise SpecProblem("bad_name", "This is not a name that TLS can send.", "server_name")
@@ -140,7 +160,7 @@ class ClientContext:
         presented = presented_chain(session)
         leaf = _parsed(presented[0]) if presented else None
         name_problem = state.name_problem
-        if presented and self._spec.skip_verify:
+        if presented and self.spec.skip_verify:
             name_problem = find_name_problem(presented[0], state.expected_name)  # nobody had to know so far
         acceptable = acceptable_ca_names(session) if state.certificate_requested else ()
         return Evidence(
@@ -149,8 +169,8 @@ class ClientContext:
             verify_code=state.verify_code,
             depth=state.depth,
             suspect=_suspect(presented[0] if state.is_pin_mismatch and presented else state.suspect),
-            is_system_trust=not self._spec.ca_pem,
-            is_skipped=self._spec.skip_verify,
+            is_system_trust=not self.spec.ca_pem,
+            is_skipped=self.spec.skip_verify,
             is_missing_intermediate=(
                 leaf is not None
                 and len(presented) == 1
@@ -161,9 +181,9 @@ class ClientContext:
             names=_names(leaf, state.expected_name) if name_problem else (),
             dns_names=names_of(leaf, x509.DNSName) if leaf is not None and name_problem else (),
             expected_name=state.expected_name,
-            is_verify_name=bool(self._spec.verify_name),
+            is_verify_name=bool(self.spec.verify_name),
             is_pin_mismatch=state.is_pin_mismatch,
-            pins=self._spec.pinned_spki_sha256,
+            pins=self.spec.pinned_spki_sha256,
             alert_read=state.alert_read,
             alert_written=state.alert_written,
             looks_like_tls=_looks_like_tls(first_bytes),
@@ -177,21 +197,21 @@ class ClientContext:
 
     def client_identity(self, acceptable: tuple[str, ...] = ()) -> ClientIdentity | None:
         """Whose certificate is presented to an upstream that accepts these CAs; None: none is."""
-        if not self._chain:
+        if not self.credentials.chain:
             return None
         return ClientIdentity(
-            subject=subject_name(self._chain[0]),
-            issuer=issuer_name(self._chain[0]),
-            not_after=self._chain[0].not_valid_after_utc,
-            is_acceptable=accepted_by(acceptable, self._chain),
+            subject=subject_name(self.credentials.chain[0]),
+            issuer=issuer_name(self.credentials.chain[0]),
+            not_after=self.credentials.chain[0].not_valid_after_utc,
+            is_acceptable=accepted_by(acceptable, self.credentials.chain),
         )
 
     def _is_missing_intermediate(self, leaf: x509.Certificate, known: Iterable[x509.Certificate]) -> bool:
         return is_missing_intermediate(
             leaf,
-            anchors=self._anchors,
-            known=(*self._chain[1:], *known),
-            is_system_trust=not self._spec.ca_pem,
+            anchors=self.credentials.anchors,
+            known=(*self.credentials.chain[1:], *known),
+            is_system_trust=not self.spec.ca_pem,
         )
 
 
@@ -200,7 +220,53 @@ def build_context(spec: UpstreamTLSSpec) -> ClientContext:
 
     Raises SpecProblem, a CredentialProblem, when no session can be opened with the spec.
     """
-    return ClientContext(spec)
+    check_names(spec)
+    return ClientContext(spec, _load(_without_names(spec)))
+
+
+class SharedContexts:
+    """Contexts by spec, for whoever has thousands of them. Used by one thread at a time; `len`: how many live."""
+
+    def __init__(self) -> None:
+        self._contexts: WeakValueDictionary[UpstreamTLSSpec, ClientContext] = WeakValueDictionary()
+        self._credentials: WeakValueDictionary[UpstreamTLSSpec, Credentials] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        return len(self._contexts)
+
+    def get(self, spec: UpstreamTLSSpec) -> ClientContext:
+        """As `build_context`, which it saves where there is one already. A few microseconds then."""
+        context = self._contexts.get(spec)
+        if context is None or not context.credentials.is_current():
+            check_names(spec)
+            context = ClientContext(spec, self._shared(_without_names(spec)))
+            self._contexts[context.spec] = context
+        return context
+
+    def _shared(self, spec: UpstreamTLSSpec) -> Credentials:
+        credentials = self._credentials.get(spec)
+        if credentials is None or not credentials.is_current():
+            self._credentials[spec] = credentials = _load(spec)
+        return credentials
+
+
+def _without_names(spec: UpstreamTLSSpec) -> UpstreamTLSSpec:
+    return replace(spec, server_name="", verify_name="")
+
+
+def _load(spec: UpstreamTLSSpec) -> Credentials:
+    anchors = trust_anchors(spec)
+    return Credentials(
+        spec=spec,
+        anchors=anchors,
+        chain=client_chain(spec),
+        policy=Policy(
+            skip_verify=spec.skip_verify,
+            pins=pins(spec),
+            anchor_digests=frozenset(map(fingerprint, anchors)) if spec.crl_pem else frozenset(),
+        ),
+        context=new_context(spec, anchors),
+    )
 
 
 def _looks_like_tls(first_bytes: bytes) -> bool:

@@ -5,6 +5,7 @@ or a SpecProblem; OpenSSL's texts go no further.
 """
 
 import contextlib
+import functools
 import re
 from collections.abc import Iterator
 
@@ -59,8 +60,7 @@ def memory_bio_context(method: int) -> SSL.Context:
 
 
 def new_context(spec: UpstreamTLSSpec, anchors: tuple[X509, ...]) -> SSL.Context:
-    """The OpenSSL context of a spec, trusting `anchors`. Raises SpecProblem."""
-    check_names(spec)
+    """The OpenSSL context of a spec, trusting `anchors`; its names play no part in it. Raises SpecProblem."""
     context = memory_bio_context(SSL.TLS_CLIENT_METHOD)
     # Sessions are never resumed, so none is kept.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
@@ -80,7 +80,13 @@ def trust_anchors(spec: UpstreamTLSSpec) -> tuple[X509, ...]:
     if not spec.ca_pem:
         return system_trust_anchors()
     with problems_of("ca_certificate"):
-        return tuple(X509.from_cryptography(certificate) for certificate in parse_ca_bundle(spec.ca_pem))
+        return _bundle(spec.ca_pem)
+
+
+@functools.lru_cache(maxsize=16)
+def _bundle(ca_pem: bytes) -> tuple[X509, ...]:
+    """Shared like the system's: of thousands of hosts with certificates of their own, most trust the same CAs."""
+    return tuple(X509.from_cryptography(certificate) for certificate in parse_ca_bundle(ca_pem))
 
 
 def client_chain(spec: UpstreamTLSSpec) -> tuple[x509.Certificate, ...]:

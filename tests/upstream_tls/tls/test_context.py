@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -9,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.upstream_tls.tls.pump import ADDRESS, shake_hands
-from upstream_tls.tls.context import PeerRefused, build_context, identity_digest
+from upstream_tls.tls.context import PeerRefused, SharedContexts, build_context, identity_digest
 from upstream_tls.tls.material import SpecProblem
 from upstream_tls.tls.peer import spki_sha256
 from upstream_tls.tls.spec import UpstreamTLSSpec
@@ -225,6 +226,48 @@ def test_upstreams_verdict_counts_when_verification_is_off(pki: PKI) -> None:
     error = shake_hands(context, upstream).error
     assert error is not None
     assert error.code == "client_certificate_untrusted"
+
+
+def test_equal_specs_share_a_context_and_names_alone_cost_little(pki: PKI) -> None:
+    """Whatever is not a name makes another one; nothing is kept that nobody uses."""
+    shared = SharedContexts()
+    spec = UpstreamTLSSpec(ca_pem=pem(pki.root.certificate))
+    context = shared.get(spec)
+    assert shared.get(dataclasses.replace(spec)) is context
+    named = shared.get(dataclasses.replace(spec, server_name="a.test", verify_name="b.test"))
+    assert named.digest != context.digest
+    assert (named.server_name(ADDRESS), named.spec.verify_name) == ("a.test", "b.test")
+    assert named.credentials is context.credentials
+    assert named.digest == build_context(named.spec).digest
+    strict = shared.get(dataclasses.replace(spec, min_version="TLSv1.3"))
+    assert strict.credentials is not context.credentials
+    del context, named, strict
+    assert not len(shared)
+
+
+def test_bad_name_is_refused_beside_a_context_that_is_there(pki: PKI) -> None:
+    """Sharing does not skip a check."""
+    shared = SharedContexts()
+    spec = UpstreamTLSSpec(ca_pem=pem(pki.root.certificate))
+    kept = shared.get(spec)
+    with pytest.raises(SpecProblem):
+        shared.get(dataclasses.replace(spec, verify_name="a b"))
+    assert shared.get(spec) is kept
+
+
+def test_context_of_another_system_trust_store_is_not_used(
+    pki: PKI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CA that the system trusts no longer must not live on in what is shared."""
+    contexts = []
+    shared = SharedContexts()
+    for name in ("old.pem", "new.pem"):
+        (tmp_path / name).write_bytes(pem(pki.root.certificate))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / name))
+        contexts.append(shared.get(UpstreamTLSSpec()))
+    old, new = contexts
+    assert old is not new
+    assert old.credentials is not new.credentials
 
 
 def _with_alternative_names(pki: PKI, names: list[x509.GeneralName]) -> Identity:
