@@ -4,8 +4,8 @@ Laws of this module: RFC 6797. Strict-Transport-Security is for HTTPS answers on
 that a client looks at (section 8.1), so the host's own replaces the upstream's.
 """
 
-from proxyworker.policy.forwarding import default_port
 from proxyworker.policy.routing import domain_of
+from proxyworker.snapshot import default_port
 
 HSTS_FIELD = frozenset((b"strict-transport-security",))
 

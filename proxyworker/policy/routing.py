@@ -1,6 +1,8 @@
 """Which host a request is for: exact domain first, then the closest wildcard (`*.example.com`, one label or more).
 
-Laws of this module: keys are lower-case A-labels without port and without a trailing dot, as the snapshot has them.
+Laws of this module:
+- Keys are lower-case A-labels without port and without a trailing dot, as the snapshot has them.
+- A change costs what is changed, however many hosts there are (docs/adr/0017).
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,22 +23,23 @@ def domain_of(authority: bytes) -> str:
 
 
 class RoutingIndex(Generic[H]):
-    """Immutable: a change makes a new index, requests under way keep the one that they captured."""
+    """Hosts by domain, a domain being a name or `*.` and a name. Changed and asked on one thread, the reactor's."""
 
     __slots__ = ("_exact", "_wildcards")
 
-    def __init__(self, exact: Mapping[str, H], wildcards: Mapping[str, H]) -> None:
-        self._exact = exact
-        self._wildcards = wildcards
+    def __init__(self) -> None:
+        self._exact: dict[str, H] = {}
+        self._wildcards: dict[str, H] = {}
 
-    def replacing(self, removed: Iterable[str], added: Mapping[str, H]) -> "RoutingIndex[H]":
-        """The index without the domains `removed` and with `added`, a domain being a name or `*.` and a name."""
-        exact, wildcards = dict(self._exact), dict(self._wildcards)
-        for domain in removed:
-            (wildcards if domain[:2] == "*." else exact).pop(domain.removeprefix("*."), None)
+    def put(self, added: Mapping[str, H]) -> None:
+        """From now on requests for these domains are for these hosts."""
         for domain, host in added.items():
-            (wildcards if domain[:2] == "*." else exact)[domain.removeprefix("*.")] = host
-        return RoutingIndex(exact, wildcards)
+            (self._wildcards if domain[:2] == "*." else self._exact)[domain.removeprefix("*.")] = host
+
+    def remove(self, domains: Iterable[str]) -> None:
+        """From now on there is no host for these domains; those that had none do not matter."""
+        for domain in domains:
+            (self._wildcards if domain[:2] == "*." else self._exact).pop(domain.removeprefix("*."), None)
 
     def find(self, authority: bytes) -> H | None:
         """The host for the authority of a request. One dict look-up for an exact match."""

@@ -1,11 +1,16 @@
 """How bodies are read off the wire, and how they are chunked for the next hop (RFC 9112 sections 6 and 7).
 
 Laws of this module: bytes in, bytes out; a reader says how much of its input belonged to the body, so that the message
-behind it is never touched. Chunk extensions and trailers end here (RFC 9112 section 7.1.1, RFC 9110 section 6.5.1).
+behind it is never touched. Chunk extensions end here (RFC 9112 section 7.1.1); trailers are kept apart, as lines that
+are well-formed and no more: which of them go further is decided in `trailers`.
 """
 
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Protocol
+
+from proxyworker.errors import DownstreamProtocolError
+from proxyworker.protocol.fields import MAX_FIELDS, is_field_line
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -23,7 +28,13 @@ class MalformedBody(Exception):
 class BodyReader(Protocol):
     """Reads one body. `is_complete` turns true with the input that ends it."""
 
-    is_complete: bool
+    @property
+    def is_complete(self) -> bool:
+        """Whether the body is read to its end."""
+
+    @property
+    def trailers(self) -> Sequence[bytes]:
+        """The field lines behind the body, when it is complete."""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """`(body, rest)`: what of `data` belongs to the body, and what comes after it. Raises MalformedBody."""
@@ -38,6 +49,8 @@ class LengthReader:
     """A body of `content_length` bytes."""
 
     __slots__ = ("_missing", "is_complete")
+
+    trailers: Sequence[bytes] = ()
 
     def __init__(self, content_length: int) -> None:
         self._missing = content_length
@@ -58,6 +71,8 @@ class UntilCloseReader:
     """A response body that ends with its connection; whether that end was clean, the connection knows."""
 
     __slots__ = ("is_complete",)
+
+    trailers: Sequence[bytes] = ()
 
     def __init__(self) -> None:
         self.is_complete = False
@@ -83,13 +98,14 @@ _SIZE, _DATA, _DATA_END, _TRAILER = _State
 class ChunkedReader:
     """A chunked body. Strict: CRLF only, hex digits only."""
 
-    __slots__ = ("_missing", "_pending", "_state", "_trailer_bytes", "is_complete")
+    __slots__ = ("_missing", "_pending", "_state", "_trailer_bytes", "is_complete", "trailers")
 
     def __init__(self) -> None:
         self._state = _SIZE
         self._missing = 0
         self._pending = b""
         self._trailer_bytes = 0
+        self.trailers: list[bytes] = []
         self.is_complete = False
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
@@ -135,11 +151,53 @@ class ChunkedReader:
                 raise MalformedBody("chunk longer than its size")
             self._state = _SIZE
         elif line:
-            self._trailer_bytes += len(line) + 2
-            if self._trailer_bytes > MAX_TRAILER_BYTES:
-                raise MalformedBody(f"trailer over {MAX_TRAILER_BYTES} bytes")
+            self._trailer(line)
         else:
             self.is_complete = True
+
+    def _trailer(self, line: bytes) -> None:
+        """As strict as for a field of a head: a continuation line or a name that is no token is refused."""
+        self._trailer_bytes += len(line) + 2
+        if self._trailer_bytes > MAX_TRAILER_BYTES or len(self.trailers) == MAX_FIELDS:
+            raise MalformedBody(f"trailer section over {MAX_TRAILER_BYTES} bytes or {MAX_FIELDS} fields")
+        if is_field_line(line) is None:
+            raise MalformedBody("malformed trailer field")
+        self.trailers.append(line)
+
+
+class _LimitedReader:
+    """What another reader reads, up to a limit. Raises DownstreamProtocolError with 413 for more."""
+
+    __slots__ = ("_reader", "_room_bytes")
+
+    def __init__(self, reader: BodyReader, max_bytes: int) -> None:
+        self._reader = reader
+        self._room_bytes = max_bytes
+
+    @property
+    def is_complete(self) -> bool:
+        return self._reader.is_complete
+
+    @property
+    def trailers(self) -> Sequence[bytes]:
+        return self._reader.trailers
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """As BodyReader.feed."""
+        body, rest = self._reader.feed(data)
+        self._room_bytes -= len(body)
+        if self._room_bytes < 0:
+            raise DownstreamProtocolError(413, "request body grew over the limit")
+        return body, rest
+
+
+def limited(reader: BodyReader, content_length: int | None, max_bytes: int) -> BodyReader:
+    """What reads a request's body of at most `max_bytes`, told from its length at once, else while it comes."""
+    if content_length is None:
+        return _LimitedReader(reader, max_bytes)
+    if content_length > max_bytes:
+        raise DownstreamProtocolError(413, f"request body of {content_length} bytes, over the limit of {max_bytes}")
+    return reader
 
 
 def _chunk_size(line: bytes) -> int:

@@ -4,6 +4,7 @@ Laws of this module: a field section is the list of its lines as bytes, in the o
 every line before it gets here; names are compared in lower case; what is meant for one connection goes no further.
 """
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -34,6 +35,13 @@ WEBSOCKET = b"websocket"
 # The fields of an upgrade, of the request as well as of the 101 (RFC 9110 section 7.8).
 UPGRADE_LINES = (b"Connection: Upgrade", b"Upgrade: websocket")
 
+# RFC 9110 sections 5.1 and 5.5, as strict as llhttp, for lines that it does not get to see: trailers and rules.
+_NAME = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_VALUE = rb"[\t\x20-\x7e\x80-\xff]*"
+is_field_name = re.compile(_NAME).fullmatch
+is_field_value = re.compile(_VALUE).fullmatch
+is_field_line = re.compile(_NAME + b":" + _VALUE).fullmatch
+
 # 2**63 - 1 has 19 digits: what every peer can count to; more is an attack on somebody's parser.
 MAX_LENGTH_DIGITS = 18
 
@@ -50,6 +58,16 @@ def set_apart(lines: list[bytes], names: frozenset[bytes]) -> tuple[list[bytes],
         else:
             kept.append(line)
     return kept, judged
+
+
+def field_name(line: bytes) -> bytes:
+    """The name in a field line, in lower case."""
+    return line.partition(b":")[0].lower()
+
+
+def cgi_name(line: bytes) -> bytes:
+    """The name in a field line as CGI and WSGI tell it apart: `X_Name` and `X-Name` are the same to them."""
+    return field_name(line).replace(b"_", b"-")
 
 
 def list_members(values: Iterable[bytes]) -> list[bytes]:

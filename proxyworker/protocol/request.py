@@ -56,7 +56,7 @@ _JUDGED = HOP_BY_HOP | FORWARDING | {b"host", b"content-length", b"expect"}
 IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 # RFC 3986 section 3.2, less what was used to route past a gate: user information, a list, an empty host.
-_is_authority = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+;=-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?").fullmatch
+is_authority = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+;=-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?").fullmatch
 
 
 class RequestHead:
@@ -100,15 +100,7 @@ class RequestHead:
 
 def parse_request(head: bytes) -> RequestHead:
     """The request that `head` begins. Raises DownstreamProtocolError."""
-    parser = httptools.HttpRequestParser(None)
-    try:
-        parser.feed_data(head)
-    except httptools.HttpParserUpgrade:
-        pass  # the head is complete and asks to change the protocol
-    except httptools.HttpParserInvalidMethodError as error:
-        raise DownstreamProtocolError(501, "unknown method") from error
-    except httptools.HttpParserError as error:
-        raise DownstreamProtocolError(400, "malformed request head") from error
+    _judge_syntax(head)
     lines = head.split(b"\r\n")
     if len(lines) > MAX_FIELDS + 3:
         raise DownstreamProtocolError(431, f"more than {MAX_FIELDS} fields")
@@ -127,6 +119,49 @@ def parse_request(head: bytes) -> RequestHead:
     if b"upgrade" in judged:
         _judge_upgrade(request)
     return request
+
+
+def parse_repetition(line: bytes, former: RequestHead) -> RequestHead | None:
+    """The request that `line` begins, when the same field section follows it as in `former`.
+
+    None: parse the head as a whole, for what the section means may depend on one of the two lines, or something about
+    this one is to be refused. Raises DownstreamProtocolError.
+    """
+    parts = line.split(b" ")
+    if (
+        len(parts) != 3
+        or parts[0] != former.method
+        or parts[1][:1] != b"/"
+        or parts[2] != b"HTTP/1.1"
+        or len(line) > MAX_TARGET_BYTES
+        or b"#" in line
+        or former.is_http_10
+        or former.host is not former.judged[b"host"][0]  # an absolute-form target replaced it
+    ):
+        return None
+    _judge_syntax(line + b"\r\n\r\n")
+    request = RequestHead(parts[0], parts[1], former.lines, former.judged, is_http_10=False)
+    request.host = former.host
+    request.keep_alive = former.keep_alive
+    request.content_length = former.content_length
+    request.is_chunked = former.is_chunked
+    request.has_body = former.has_body
+    request.expects_continue = former.expects_continue
+    request.wants_websocket = former.wants_websocket
+    return request
+
+
+def _judge_syntax(head: bytes) -> None:
+    """llhttp's verdict."""
+    parser = httptools.HttpRequestParser(None)
+    try:
+        parser.feed_data(head)
+    except httptools.HttpParserUpgrade:
+        pass  # the head is complete and asks to change the protocol
+    except httptools.HttpParserInvalidMethodError as error:
+        raise DownstreamProtocolError(501, "unknown method") from error
+    except httptools.HttpParserError as error:
+        raise DownstreamProtocolError(400, "malformed request head") from error
 
 
 def _request_line(line: bytes) -> list[bytes]:
@@ -155,7 +190,7 @@ def _judge_host(request: RequestHead) -> None:
     if len(hosts) > 1:
         raise DownstreamProtocolError(400, "Host is repeated")
     request.host = hosts[0]
-    if _is_authority(request.host) is None:
+    if is_authority(request.host) is None:
         raise DownstreamProtocolError(400, "Host is invalid")
 
 
@@ -171,7 +206,7 @@ def _judge_target(request: RequestHead) -> None:
         raise DownstreamProtocolError(400, "request target is neither a path nor an http URL")
     end = next((index for index, byte in enumerate(rest) if byte in b"/?"), len(rest))
     authority, path = rest[:end], rest[end:]
-    if _is_authority(authority) is None:
+    if is_authority(authority) is None:
         raise DownstreamProtocolError(400, "request target has no valid authority")
     # RFC 9112 section 3.2.2: the authority of an absolute-form target replaces the Host field.
     request.host = authority

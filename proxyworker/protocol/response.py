@@ -14,6 +14,7 @@ from proxyworker.protocol.fields import (
     MAX_FIELDS,
     UPGRADE_LINES,
     WEBSOCKET,
+    Judged,
     connection_options,
     content_length,
     list_members,
@@ -45,18 +46,30 @@ _NONE, _LENGTH, _CHUNKED, _UNTIL_CLOSE = BodyExtent
 class ResponseHead:
     """One response as the upstream sent it.
 
-    `start` is the status line without its HTTP version, `lines` the field lines to pass on. `content_length` is what
+    `start` is the status line without its HTTP version, `lines` the field lines to pass on, `judged` the values of
+    those that are not, by lower-case name. `content_length` is what
     the upstream said, also where no body follows (HEAD, 304). `is_open_ended`: `extent` gives no length.
     `is_reusable`: the connection stays open afterwards. `is_websocket`: behind this head, a 101, the connection is a
     WebSocket.
     """
 
-    __slots__ = ("content_length", "extent", "is_open_ended", "is_reusable", "is_websocket", "lines", "start", "status")
+    __slots__ = (
+        "content_length",
+        "extent",
+        "is_open_ended",
+        "is_reusable",
+        "is_websocket",
+        "judged",
+        "lines",
+        "start",
+        "status",
+    )
 
-    def __init__(self, status: int, start: bytes, lines: list[bytes]) -> None:
+    def __init__(self, status: int, start: bytes, lines: list[bytes], judged: Judged) -> None:
         self.status = status
         self.start = start
         self.lines = lines
+        self.judged = judged
         self.content_length: int | None = None
         self.extent = _UNTIL_CLOSE
         self.is_open_ended = False
@@ -83,7 +96,7 @@ def parse_response(head: bytes, request_method: bytes) -> ResponseHead:
     if status < 100 or b"\0" in start:
         raise MalformedResponse("malformed status line")
     kept, judged = set_apart(lines[1:-2], _JUDGED)
-    response = ResponseHead(status, start, kept)
+    response = ResponseHead(status, start, kept, judged)
     options, named = connection_options(judged[b"connection"]) if b"connection" in judged else (_NOTHING, _NOTHING)
     if b"close" in options:
         response.is_reusable = False
@@ -158,9 +171,11 @@ REASONS = {
     400: b"Bad Request",
     404: b"Not Found",
     408: b"Request Timeout",
+    413: b"Content Too Large",
     414: b"URI Too Long",
     417: b"Expectation Failed",
     421: b"Misdirected Request",
+    429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",
     501: b"Not Implemented",
     502: b"Bad Gateway",

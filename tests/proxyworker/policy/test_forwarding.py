@@ -3,7 +3,9 @@
 import pytest
 
 from proxyworker.policy.forwarding import ForwardingFields, upstream_authority, upstream_head
+from proxyworker.policy.header_rules import request_rules
 from proxyworker.protocol.request import parse_request
+from proxyworker.snapshot import HeaderRule
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,26 @@ def test_upstream_head_frames_the_message_itself() -> None:
     )
     assert upstream_head(chunked, authority=b"up", forwarding=b"F: 1") == (
         b"POST /x HTTP/1.1\r\nHost: up\r\nB: 2\r\nF: 1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+    )
+
+
+def test_upstream_head_announces_trailers() -> None:
+    """Those of the request, and that the client takes some; what trailers must not say is not announced."""
+    request = parse_request(
+        b"POST /x HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTrailer: X-Sum, Host\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    assert upstream_head(request, authority=b"up", forwarding=b"F: 1") == (
+        b"POST /x HTTP/1.1\r\nHost: up\r\nF: 1\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n"
+        b"Connection: TE\r\nTE: trailers\r\n\r\n"
+    )
+
+
+def test_rules_come_behind_what_the_worker_says() -> None:
+    """Forwarding fields included; the framing is none of theirs."""
+    request = parse_request(b"POST /x HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\nContent-Length: 2\r\n\r\n")
+    rules = request_rules([HeaderRule(action="remove", name="a"), HeaderRule(action="set", name="F", value="3")])
+    assert upstream_head(request, authority=b"up", forwarding=b"F: 1\r\nG: 1", rules=rules) == (
+        b"POST /x HTTP/1.1\r\nHost: up\r\nB: 2\r\nG: 1\r\nF: 3\r\nContent-Length: 2\r\n\r\n"
     )
 
 

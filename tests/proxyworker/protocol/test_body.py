@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxyworker.errors import DownstreamProtocolError
 from proxyworker.protocol.body import (
     LAST_CHUNK,
     MAX_SIZE_LINE_BYTES,
@@ -16,7 +17,9 @@ from proxyworker.protocol.body import (
     MalformedBody,
     UntilCloseReader,
     chunk,
+    limited,
 )
+from proxyworker.protocol.fields import MAX_FIELDS
 
 
 def read(reader: BodyReader, *pieces: bytes) -> tuple[bytes, bytes]:
@@ -68,8 +71,8 @@ def test_chunked_body_comes_back_at_any_split(
     assert reader.is_complete
 
 
-def test_chunk_extensions_and_trailers_are_dropped() -> None:
-    """What is meant for one connection ends here."""
+def test_chunk_extensions_and_trailers_are_no_body() -> None:
+    """What is meant for one connection ends here, and trailers are no part of the body."""
     assert read(ChunkedReader(), b'2;a="b;c"\r\nok\r\n0;x\r\nX-Sum: 1\r\n\r\n') == (b"ok", b"")
 
 
@@ -103,6 +106,11 @@ def test_upper_case_and_leading_zeros_are_sizes() -> None:
         b"0\r\nA: " + b"b" * MAX_TRAILER_BYTES,
         b"0\r\n" + b"A: bbbbbbbbbbb\r\n" * (MAX_TRAILER_BYTES // 16 + 1),
         b"0\r\nA: b\nC: d\r\n\r\n",
+        b"0\r\n folded\r\n\r\n",
+        b"0\r\nno colon\r\n\r\n",
+        b"0\r\nA : b\r\n\r\n",
+        b"0\r\nA: \x01\r\n\r\n",
+        b"0\r\n" + b"A: b\r\n" * (MAX_FIELDS + 1),
     ],
 )
 def test_malformed_chunks_are_refused_whole_and_byte_by_byte(wire: bytes) -> None:
@@ -134,3 +142,34 @@ def test_many_tiny_chunks_cost_no_more_than_their_length() -> None:
 def test_chunk_is_what_the_reader_reads(size: int) -> None:
     """Writing and reading agree."""
     assert read(ChunkedReader(), chunk(b"z" * size) + LAST_CHUNK) == (b"z" * size, b"")
+
+
+@pytest.mark.parametrize("wire", [b"3\r\nabc\r\n2\r\nde\r\n0\r\nX: 1\r\n\r\n", b"0\r\nX: 1\r\n\r\n"])
+def test_limited_body_up_to_its_limit(wire: bytes) -> None:
+    """It is read as it would be without."""
+    for split in range(len(wire)):
+        reader = limited(ChunkedReader(), None, 5)
+        assert read(reader, wire[:split], wire[split:] + b"GET")[1] == b"GET"
+        assert reader.is_complete
+        assert reader.trailers == [b"X: 1"]
+
+
+def test_limited_body_over_its_limit() -> None:
+    """413: from its length at once, else with the byte that is too much."""
+    reader = limited(ChunkedReader(), None, 5)
+    assert reader.feed(b"5\r\nabcde\r\n") == (b"abcde", b"")
+    with pytest.raises(DownstreamProtocolError, match="413: request body grew over the limit"):
+        reader.feed(b"1\r\nf")
+    length_reader = LengthReader(5)
+    assert limited(length_reader, 5, 5) is length_reader
+    with pytest.raises(DownstreamProtocolError, match="413: request body of 6 bytes, over the limit of 5"):
+        limited(LengthReader(6), 6, 5)
+
+
+def test_trailers_are_kept_apart() -> None:
+    """As lines, in their order; a body with a length has none."""
+    reader = ChunkedReader()
+    assert read(reader, b"0\r\nX-A: 1\r\n", b"x-a:2\r\nB:\r\n\r\n") == (b"", b"")
+    assert reader.trailers == [b"X-A: 1", b"x-a:2", b"B:"]
+    assert not LengthReader(0).trailers
+    assert not UntilCloseReader().trailers

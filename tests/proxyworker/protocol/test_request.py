@@ -1,11 +1,13 @@
 """Request heads: what a checked head says. What is refused stands in tests/corpora/http1/invalid."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from proxyworker.errors import DownstreamProtocolError
-from proxyworker.protocol.request import MAX_TARGET_BYTES, parse_request
+from proxyworker.protocol.request import MAX_TARGET_BYTES, RequestHead, parse_repetition, parse_request
 
 HOST = b"Host: app.test\r\n"
 
@@ -243,3 +245,65 @@ def test_wish_for_a_websocket(lines: tuple[bytes, ...], start: bytes, expected: 
     request = parse_request(head(*lines, start=start))
     assert request.wants_websocket is expected
     assert request.lines == []
+
+
+SECTIONS = [
+    b"Host: app.test\r\n\r\n",
+    b"Host: app.test\r\nConnection: close, X-A\r\nX-A: 1\r\nCookie: a=b\r\n\r\n",
+    b"Host: app.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+    b"Host: app.test\r\nTransfer-Encoding: chunked\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n",
+    b"Host: app.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+]
+LINES = [
+    b"GET / HTTP/1.1",
+    b"GET /other?x=1 HTTP/1.1",
+    b"POST /other HTTP/1.1",
+    b"GET / HTTP/1.0",
+    b"GET http://other.test/ HTTP/1.1",
+    b"OPTIONS * HTTP/1.1",
+    b"CONNECT app.test:443 HTTP/1.1",
+    b"GET /a#b HTTP/1.1",
+    b"GET /a\0b HTTP/1.1",
+    b"GET  / HTTP/1.1",
+    b"GET / HTTP/1.2",
+    b"GET / HTTP/2.0",
+    b"GET /" + b"a" * MAX_TARGET_BYTES + b" HTTP/1.1",
+    b"get / HTTP/1.1",
+    b"NONSENSE / HTTP/1.1",
+]
+
+
+def outcome(parse: Callable[[], RequestHead]) -> object:
+    """All that a request says, or why it is refused."""
+    try:
+        request = parse()
+    except DownstreamProtocolError as error:
+        return error.status, error.reason
+    return [getattr(request, name) for name in RequestHead.__slots__]
+
+
+@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("former_line", LINES[:6])
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_repeated_section_means_the_same(section: bytes, former_line: bytes, line: bytes) -> None:
+    """What follows a request with the same field section is judged as if it were the first."""
+    try:
+        former = parse_request(former_line + b"\r\n" + section)
+    except DownstreamProtocolError:
+        return
+
+    def repeated() -> RequestHead:
+        again = parse_repetition(line, former)
+        return parse_request(line + b"\r\n" + section) if again is None else again
+
+    assert outcome(repeated) == outcome(lambda: parse_request(line + b"\r\n" + section))
+
+
+def test_a_plain_repetition_is_not_parsed_again() -> None:
+    """It shares the lines of the former request."""
+    former = parse_request(head(b"Accept: */*"))
+    again = parse_repetition(b"GET /next HTTP/1.1", former)
+    assert again is not None
+    assert again.target == b"/next"
+    assert again.lines is former.lines
+    assert parse_repetition(b"GET /last HTTP/1.1", again) is not None
