@@ -41,7 +41,10 @@ class DownstreamProtocolError(ProxyError):
 
 
 class UpstreamError(ProxyError):
-    """An upstream failed. `code` is a stable word (`docs/diagnosis.md`), `timed_out` chooses 504 over 502."""
+    """An upstream failed. `code` is a stable word (`docs/diagnosis.md`), `timed_out` chooses 504 over 502.
+
+    `is_stale`: as it looks when the upstream closed a pooled connection just before it was used again.
+    """
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class UpstreamError(ProxyError):
         reason: str,
         retry_safety: RetrySafety = RetrySafety.UNSAFE,
         timed_out: bool = False,
+        is_stale: bool = False,
     ) -> None:
         super().__init__(f"{phase}: {code}: {reason}")
         self.phase = phase
@@ -58,3 +62,4 @@ class UpstreamError(ProxyError):
         self.reason = reason
         self.retry_safety = retry_safety
         self.timed_out = timed_out
+        self.is_stale = is_stale

@@ -25,10 +25,10 @@ class Waits(Protocol):
 
 
 class Sweep:
-    """All that waits in this process. `clock` gives monotonic seconds."""
+    """All that waits in this process. `clock` gives monotonic seconds, `now` those of the last tick."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        self.clock = clock
         self._waiting: set[Waits] = set()
         self.now = clock()
 
@@ -45,7 +45,7 @@ class Sweep:
 
     def tick(self) -> None:
         """To be called every TICK_S."""
-        self.now = now = self._clock()
+        self.now = now = self.clock()
         for waits in [waits for waits in self._waiting if waits.deadline <= now]:
             # What one deadline sets off may have ended another's wait, or begun a new one.
             if waits in self._waiting and waits.deadline <= now:

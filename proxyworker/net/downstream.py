@@ -5,121 +5,66 @@ Laws of this module:
   while the client does not take what was written, reading is paused.
 - A request captures the runtime once; the next request on the connection sees the newest.
 - Whatever breaks the protocol or a limit is answered with a status and the connection closes.
+- A client that ends its half still gets the answers to the requests that it completed (docs/adr/0014).
 """
 
-from collections.abc import Callable
-from itertools import count
-from typing import Protocol as Interface
+from typing import TYPE_CHECKING
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
 from proxyworker.errors import DownstreamProtocolError
-from proxyworker.net.deadlines import NEVER, Sweep
+from proxyworker.net.client import Client
+from proxyworker.net.deadlines import NEVER
 from proxyworker.net.exchange import Exchange
 from proxyworker.net.interfaces import Transport
 from proxyworker.net.route import HostRoute, ServerName
-from proxyworker.net.telemetry import Telemetry
+from proxyworker.net.telemetry import Record
 from proxyworker.net.tunnel import Tunnel
-from proxyworker.policy.forwarding import ForwardingFields
-from proxyworker.policy.https import https_location
-from proxyworker.policy.limits import DownstreamLimits
 from proxyworker.policy.outcome import HOST_REJECTED, MISDIRECTED, NO_SUCH_HOST, PERMANENT_REDIRECT
-from proxyworker.policy.routing import RoutingIndex
-from proxyworker.protocol.body import BodyReader, ChunkedReader, LengthReader, MalformedBody
-from proxyworker.protocol.request import RequestHead, parse_request
+from proxyworker.protocol.body import BodyReader, ChunkedReader, LengthReader, MalformedBody, limited
+from proxyworker.protocol.request import RequestHead, parse_repetition, parse_request
 from proxyworker.protocol.response import own_response
 
-
-class RuntimeHolder(Interface):
-    """Holds the configuration in force; installing another is one assignment."""
-
-    current: RoutingIndex[HostRoute]
-
-
-class DownstreamFactory(Factory):
-    """One listener's connections. `scheme` and `port` are what clients used to get here.
-
-    `https_port` is where those that should have come by HTTPS are sent.
-    """
-
-    noisy = False
-
-    def __init__(
-        self,
-        *,
-        holder: RuntimeHolder,
-        sweep: Sweep,
-        limits: DownstreamLimits,
-        telemetry: Telemetry,
-        clock: Callable[[], float],
-        request_id_prefix: bytes,
-        scheme: str,
-        port: int,
-        https_port: int = 443,
-    ) -> None:
-        self.holder = holder
-        self.sweep = sweep
-        self.limits = limits
-        self.telemetry = telemetry
-        self.clock = clock
-        self.scheme = scheme
-        self.port = port
-        self.https_port = https_port
-        self.connections: set[DownstreamConnection] = set()
-        self.is_draining = False
-        self.tunnels_end_at = NEVER
-        self._prefix = request_id_prefix
-        self._counter = count(1)
-
-    def buildProtocol(self, addr: IAddress | None) -> "DownstreamConnection":
-        return DownstreamConnection(self)
-
-    def next_request_id(self) -> bytes:
-        """Unique among all requests of this installation as far as the random prefix goes."""
-        return b"%b%08x" % (self._prefix, next(self._counter))
-
-    def drain(self, *, tunnels_within_s: float) -> None:
-        """Closes idle connections now, the others after their present answer, tunnels when that time has passed."""
-        self.is_draining = True
-        self.tunnels_end_at = self.sweep.now + tunnels_within_s
-        for connection in list(self.connections):
-            connection.drain()
+if TYPE_CHECKING:
+    from proxyworker.net.downstream_factory import DownstreamFactory
 
 
 class DownstreamConnection(Protocol):
-    """One client connection."""
+    """One client connection. `peer`: who the client is, when the transport does not know it."""
 
     transport: Transport  # type: ignore[assignment]
+    client: Client
 
-    def __init__(self, factory: DownstreamFactory) -> None:
+    def __init__(self, factory: "DownstreamFactory", peer: IAddress | None = None) -> None:
         self._factory = factory
+        self._peer = peer
         self._sweep = factory.sweep
         self._limits = factory.limits
         self.telemetry = factory.telemetry
         self.deadline = NEVER
-        self.is_https = factory.scheme == "https"
         self.server_name: ServerName | None = None  # set by the handshake, if the client asks for one
         self._buffer = b""
         self._searched = 0
+        self._head_bytes = 0
         self._request: RequestHead | None = None
+        self._section = b""
         self._exchange: Exchange | None = None
         self._tunnel: Tunnel | None = None
         self._reader: BodyReader | None = None
         self._drained_bytes = 0
+        self._is_half_closed = False
         self._is_write_paused = False
         self._is_reading_paused = False
         self._is_closing = False
 
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)
-        peer = self.transport.getPeer()
-        self.forwarding = ForwardingFields(
-            client_address=getattr(peer, "host", "unknown"), scheme=self._factory.scheme, port=self._factory.port
-        )
-        self._factory.connections.add(self)
+        factory = self._factory
+        self.client = factory.client(self._peer or self.transport.getPeer())
+        factory.connections.add(self)
         self._sweep.add(self)
         self.deadline = self._sweep.now + self._limits.head_s
 
@@ -180,8 +125,20 @@ class DownstreamConnection(Protocol):
             self._buffer = data
             return b""
         self._searched = 0
-        self._begin(parse_request(data[start:end]))
+        self._head_bytes = end
+        self._begin(self._parse(data[start:end]))
         return data[end:]
+
+    def _parse(self, head: bytes) -> RequestHead:
+        """Most clients send the same fields with each request of a connection: those are not parsed again."""
+        line_end = head.find(b"\r\n")
+        section = head[line_end:]
+        if section == self._section and self._request is not None:
+            request = parse_repetition(head[:line_end], self._request)
+            if request is not None:
+                return request
+        self._section = section
+        return parse_request(head)
 
     def _begin(self, request: RequestHead) -> None:
         factory = self._factory
@@ -191,22 +148,32 @@ class DownstreamConnection(Protocol):
             self._reader = ChunkedReader() if request.is_chunked else LengthReader(request.content_length or 0)
             self.deadline = self._sweep.now + self._limits.body_stall_s
             self._drained_bytes = 0
+        request_id = factory.next_request_id()
+        if self.client.has_trusted_peer:
+            request_id = self.client.hear(request) or request_id
         route = factory.holder.current.find(request.host)
         status = 0
         if route is None:
             status = NO_SUCH_HOST
-        elif route.force_https and not self.is_https:
+        elif route.force_https and not self.client.is_https:
             status = PERMANENT_REDIRECT
         elif self.server_name is not None and not self.server_name.admits(route, request.host):
             status = MISDIRECTED
         elif route.rejected:
             status = HOST_REJECTED
         if route is None or status:
-            self._answer(route, request, status)
+            self._answer(route, request, request_id, status)
             return
         self._exchange = exchange = Exchange(
-            self, route, request, request_id=factory.next_request_id(), started_s=factory.clock()
+            self,
+            route,
+            request,
+            request_id=request_id,
+            started_s=factory.clock(),
+            head_bytes=self._head_bytes,
         )
+        if route.max_body_bytes and self._reader is not None:
+            self._reader = limited(self._reader, request.content_length, route.max_body_bytes)
         exchange.start()
 
     def _read_body(self, data: bytes) -> bytes:
@@ -227,7 +194,7 @@ class DownstreamConnection(Protocol):
             self._reader = None
             if exchange is not None and self._exchange is exchange:
                 self.deadline = NEVER
-                exchange.request_end()
+                exchange.request_end(reader.trailers)
             elif exchange is None:
                 self._go_on()
         return rest
@@ -255,6 +222,7 @@ class DownstreamConnection(Protocol):
     def begin_tunnel(self, exchange: Exchange, tunnel: Tunnel, head: bytes) -> None:
         """The answer is a 101 with this `head`; what the client sent behind its request belongs to the tunnel."""
         self._exchange = self._request = None
+        self._section = b""
         self._report(exchange, exchange.status)
         self._tunnel = tunnel
         self.resume_reading()
@@ -273,25 +241,34 @@ class DownstreamConnection(Protocol):
         self._is_closing = True
         self.transport.abortConnection()
 
-    def _answer(self, route: HostRoute | None, request: RequestHead, status: int) -> None:
+    def _answer(self, route: HostRoute | None, request: RequestHead, request_id: bytes, status: int) -> None:
         """An answer that needs no upstream."""
         lines: tuple[bytes, ...] = ()
-        if status == PERMANENT_REDIRECT:
-            lines = (https_location(request.host, request.target, self._factory.https_port),)
         # What is misdirected is not this host's to answer.
-        elif route is not None and route.hsts and self.is_https and status != MISDIRECTED:
-            lines = (route.hsts,)
-        self.write(
-            own_response(
-                status,
-                request_id=self._factory.next_request_id(),
-                keep_alive=self.may_keep_alive(request),
-                without_body=request.method == b"HEAD",
-                lines=lines,
-            )
+        if route is not None and status != MISDIRECTED:
+            lines = route.own_lines(is_https=self.client.is_https)
+        if status == PERMANENT_REDIRECT:
+            lines += (self.client.https_location(request),)
+        data = own_response(
+            status,
+            request_id=request_id,
+            keep_alive=self.may_keep_alive(request),
+            without_body=request.method == b"HEAD",
+            lines=lines,
         )
-        self.telemetry.exchange_done(route, status, 0.0)
+        self.write(data)
+        self.telemetry.own_answer(route, self._own_record(route, request, request_id, status, len(data)))
         self._go_on()
+
+    def _own_record(
+        self, route: HostRoute | None, request: RequestHead | None, request_id: bytes, status: int, bytes_sent: int
+    ) -> Record:
+        """What the access log keeps of an answer without an exchange. Its time is that of the answer."""
+        now = self._factory.clock()
+        bytes_received = self._head_bytes if request is not None else 0
+        name = route.name if route is not None else ""
+        client = (self.client.address, self.client.is_https)
+        return (now, now, bytes_received, bytes_sent, status, name, *client, request_id, request, None, 0, "", 0, None)
 
     def _go_on(self) -> None:
         """After an answer: the client takes it, what is left of its request is dropped, then comes the next one."""
@@ -310,33 +287,67 @@ class DownstreamConnection(Protocol):
             self._close()
             return
         self.deadline = self._sweep.now + self._limits.keep_alive_s
-        if self._buffer or self._is_reading_paused:
+        if self._buffer or self._is_reading_paused or self._is_half_closed:
             self._next_request()
 
     def _next_request(self) -> None:
         self.resume_reading()
         data, self._buffer = self._buffer, b""
+        is_half_closed, self._is_half_closed = self._is_half_closed, False  # only behind what waits here
         if data:
             self._consume(data)
+        if is_half_closed:
+            self.readConnectionLost()
 
     def _report(self, exchange: Exchange, status: int) -> None:
-        self.telemetry.exchange_done(exchange.route, status, self._factory.clock() - exchange.started_s)
+        self.telemetry.exchange_done(exchange, status, self._factory.clock())
 
     def _refuse(self, status: int, reason: str) -> None:
         """The client broke the protocol: a status when none was sent yet, then the end."""
-        self.telemetry.client_refused(status, reason)
         exchange, self._exchange = self._exchange, None
+        if exchange is None and self._reader is not None:
+            self._linger()  # what breaks off is the rest of a request that was answered already
+            return
+        if exchange is None:
+            self.client.forget_request()  # whoever the request before was from, this is not it
+        self.telemetry.client_refused(status, reason)
+        lines: tuple[bytes, ...] = ()
         if exchange is not None:
+            lines = exchange.route.own_lines(is_https=self.client.is_https)
             exchange.cancel()
-            self._report(exchange, status)
             if exchange.response_started:
+                self._report(exchange, status)
                 self._is_closing = True
                 self.transport.abortConnection()
                 return
-        self.write(own_response(status, request_id=self._factory.next_request_id(), keep_alive=False))
+        request_id = self._factory.next_request_id() if exchange is None else exchange.request_id
+        data = own_response(status, request_id=request_id, keep_alive=False, lines=lines)
+        self.write(data)
+        if exchange is None:
+            self.telemetry.own_answer(None, self._own_record(None, None, request_id, status, len(data)))
+        else:
+            exchange.bytes_sent += len(data)
+            self._report(exchange, status)
         self._linger()
 
     # Ending
+
+    def readConnectionLost(self) -> None:
+        """The client sends nothing more: the end of its half, close_notify under TLS.
+
+        RFC 9293 section 3.6: who closes may go on to receive. A client that is gone looks the same until something is
+        written for it, so the answer has some time to begin, and no more.
+        """
+        self._is_half_closed = True
+        if self._is_closing or self._tunnel is not None or self._reader is not None:
+            self._close()  # nobody waits for an answer to half a request; a tunnel ends as a whole
+        elif self._exchange is not None:
+            if self._request is not None and not self._buffer:
+                self._request.keep_alive = False
+            if not self._is_write_paused:
+                self.deadline = self._sweep.now + self._limits.half_closed_s
+        elif not self._is_write_paused:
+            self._close()
 
     def _linger(self) -> None:
         """Closes for writing and drops what still comes in: a close over unread bytes would reset the answer away."""
@@ -360,7 +371,10 @@ class DownstreamConnection(Protocol):
 
     def deadline_passed(self) -> None:
         """Nothing happened for too long; what that means depends on what was awaited."""
-        if self._is_closing or self._is_write_paused:
+        exchange = self._exchange
+        if self._is_half_closed and exchange is not None and exchange.response_started and not self._is_write_paused:
+            return  # it reads: from here on the answer has its own deadlines
+        if self._is_closing or self._is_write_paused or self._is_half_closed:
             # connectionLost cancels and reports the exchange.
             self._is_closing = True
             self.transport.abortConnection()

@@ -10,15 +10,19 @@ Laws of this module:
 import datetime
 from collections.abc import Callable
 
+from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from proxyworker.net.deadlines import NEVER
-from proxyworker.net.downstream import DownstreamConnection, DownstreamFactory
+from proxyworker.net.downstream import DownstreamConnection
+from proxyworker.net.downstream_factory import DownstreamFactory
 from proxyworker.net.route import ServerName
 from proxyworker.net.server_certificate import default_context, empty_context
 from proxyworker.net.tls import TLSLayer
+
+_session_reused = Binding().lib.SSL_session_reused
 
 
 class HandshakeRefused(Exception):
@@ -30,6 +34,7 @@ class _Handshake:
 
     def __init__(self, factory: "TLSFactory", connection: DownstreamConnection) -> None:
         self._holder = factory.above.holder
+        self._telemetry = factory.above.telemetry
         self._sweep = factory.above.sweep
         self._handshake_s = factory.above.limits.handshake_s
         self._empty_context = factory.empty_context
@@ -58,13 +63,20 @@ class _Handshake:
         elif route.certificate is not None:
             session.set_context(route.certificate.context)
 
-    def established(self) -> None:
+    def established(self, session: SSL.Connection) -> None:
         """Finished. A resumed session needs no certificate, so the refusal has to be looked at again."""
         self.over()
         if self._is_refused:
             raise HandshakeRefused
+        # SSL_session_reused(3); pyOpenSSL has no method for it, only the bindings that it is made of.
+        self._telemetry.client_handshake("resumed" if _session_reused(session._ssl) else "full")
 
-    def over(self, *_: object) -> None:
+    def failed(self, _: TLSLayer) -> None:
+        """The client is gone, or the two do not agree."""
+        self.over()
+        self._telemetry.client_handshake("failed")
+
+    def over(self) -> None:
         """Finished or failed."""
         self._sweep.discard(self)
         self.abort = _do_nothing  # the layer and its session hold this object: no ring of references stays
@@ -101,8 +113,8 @@ class TLSFactory(Factory):
             session,
             connection,
             connected=handshake.connected,
-            established=handshake.established,
-            failed=handshake.over,
+            established=lambda: handshake.established(session),
+            failed=handshake.failed,
         )
         handshake.abort = layer.abortConnection
         return layer

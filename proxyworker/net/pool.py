@@ -36,8 +36,11 @@ class PoolKey:
 class UpstreamPool:
     """Idle connections to one upstream under one identity, the last used first, and the tunnels to it.
 
-    `tunnels_end_at`: no tunnel goes on for longer, on the clock of the sweep.
+    `tunnels_end_at`: no tunnel goes on for longer, on the clock of the sweep. `open_count`: of all its connections, the
+    idle ones and those of tunnels too.
     """
+
+    __slots__ = ("_idle", "_is_retired", "context", "key", "loop", "open_count", "sweep", "tunnels", "tunnels_end_at")
 
     def __init__(
         self, key: PoolKey, context: ClientContext | None, *, loop: asyncio.AbstractEventLoop, sweep: Sweep
@@ -48,6 +51,7 @@ class UpstreamPool:
         self.sweep = sweep
         self.tunnels: set[Tunnel] = set()
         self.tunnels_end_at = NEVER
+        self.open_count = 0
         self._idle: list[UpstreamConnection] = []
         self._is_retired = False
 

@@ -1,17 +1,22 @@
 """What a request needs to know of its host: which upstreams, under which identity, with which rules.
 
-Laws of this module: immutable after it was built, but for the turn of the balancer; `runtime` builds it.
+Laws of this module: immutable after it was built, but for the turn of the balancer, the budget, and the states of the
+upstreams, which outlive the route; `runtime` builds it.
 """
 
 from dataclasses import dataclass
 
 from proxyworker.net.pool import UpstreamPool
 from proxyworker.net.server_certificate import ServerCertificate
-from proxyworker.policy.balancing import RoundRobin
+from proxyworker.policy.balancing import Balancer
+from proxyworker.policy.header_rules import HeaderRules
+from proxyworker.policy.health import UpstreamState
+from proxyworker.policy.retry import RetryBudget
 from proxyworker.policy.routing import domain_of
+from proxyworker.snapshot import PassiveHealth
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Target:
     """One enabled upstream. `authority` is the Host field under its own name, `label` names it in logs."""
 
@@ -19,6 +24,10 @@ class Target:
     label: str
     authority: bytes
     pool: UpstreamPool
+    state: UpstreamState
+    weight: int = 1
+    backup: bool = False
+    drain: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,19 +35,35 @@ class HostRoute:
     """One host as traffic sees it. A host whose configuration was rejected has the reason and no targets.
 
     `certificate` is what its clients are shown, None: the default one; `https_rejected`: why they get none at
-    all. `hsts` is a field line for HTTPS answers, or empty.
+    all. `hsts` is a field line for HTTPS answers, or empty. `own_fields` are those that the rules for responses add to
+    the worker's own answers. `max_body_bytes` of a request, 0: no limit. `targets` are all enabled upstreams.
+    `passive_health` and `budget` are None when there is nothing to choose from: failing over needs another upstream.
+    `only_target` is the upstream of most hosts, which have one: it spares their requests the balancer.
     """
 
     host_id: str
     name: str
     preserve_host: bool
-    balancer: RoundRobin[Target]
+    balancer: Balancer[Target]
+    targets: tuple[Target, ...] = ()
+    passive_health: PassiveHealth | None = None
+    budget: RetryBudget | None = None
+    only_target: Target | None = None
     websockets: bool = False
     rejected: str = ""
     certificate: ServerCertificate | None = None
     https_rejected: str = ""
     force_https: bool = False
     hsts: bytes = b""
+    access_log: bool = True
+    request_headers: HeaderRules | None = None
+    response_headers: HeaderRules | None = None
+    own_fields: tuple[bytes, ...] = ()
+    max_body_bytes: int = 0
+
+    def own_lines(self, *, is_https: bool) -> tuple[bytes, ...]:
+        """The field lines of the host in an answer that the worker gives for it."""
+        return (*self.own_fields, self.hsts) if self.hsts and is_https else self.own_fields
 
 
 class ServerName:

@@ -27,12 +27,16 @@ DEFAULT_COMMON_NAME = "Aegis default certificate"
 DEFAULT_VALIDITY = datetime.timedelta(days=397)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class ServerCertificate:
-    """A certificate as handshakes use it: `context` has the chain and the key, `names` says what it is good for."""
+    """A certificate as handshakes use it: `context` has the chain and the key, `names` says what it is good for.
+
+    `not_after` is the leaf's, in seconds of Unix time.
+    """
 
     context: SSL.Context
     names: CertificateNames
+    not_after: float
 
 
 def server_certificate(chain_pem: bytes, key_pem: bytes) -> ServerCertificate:
@@ -40,7 +44,9 @@ def server_certificate(chain_pem: bytes, key_pem: bytes) -> ServerCertificate:
     chain = parse_chain(chain_pem)
     key = parse_key(key_pem)
     check_pair(chain, key)
-    return ServerCertificate(_context(chain, key), CertificateNames(chain[0]))
+    return ServerCertificate(
+        _context(chain, key), CertificateNames(chain[0]), not_after=chain[0].not_valid_after_utc.timestamp()
+    )
 
 
 def default_context(now: datetime.datetime) -> SSL.Context:

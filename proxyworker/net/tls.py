@@ -4,8 +4,7 @@ Laws of this module:
 - Above and below are Twisted's interfaces; the layer is a protocol to the stream and a transport to the protocol.
 - The protocol above is connected when the handshake has finished and `established` has not raised; until then it does
   not exist, and nothing is written for it.
-- In the steady state one event costs one bio_write, one recv for each TLS record, one send, one bio_read and no
-  exception. Therefore the layer counts the records that went in: a recv that would find nothing is not made.
+- pyOpenSSL drives the handshake and the end; what comes between goes through `records`, without exceptions.
 - An end without close_notify is not a clean end (RFC 8446 section 6.1).
 """
 
@@ -21,58 +20,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from proxyworker.net.interfaces import Address, Producer, Transport
+from proxyworker.net.records import MAX_PLAINTEXT_BYTES, End, Records
 
+# RFC 8446 section 5.1: type, version, length.
 RECORD_HEADER_BYTES = 5
-MAX_PLAINTEXT_BYTES = 16_384  # RFC 8446 section 5.1
-
-# What encryption adds: per record at most header, nonce, MAC, padding of the oldest suites; and room for a key update.
-_RECORD_OVERHEAD_BYTES = 128
-_READ_AHEAD_BYTES = 512
 
 
 class SessionTruncated(ConnectionLost):
     """The peer closed its connection without close_notify."""
-
-
-class RecordCounter:
-    """Counts the TLS records of a byte stream that are complete (RFC 8446 section 5.1: type, version, length)."""
-
-    __slots__ = ("_header", "_missing")
-
-    def __init__(self) -> None:
-        self._missing = 0
-        self._header = b""
-
-    def feed(self, data: bytes) -> int:
-        """How many records `data` completes."""
-        size = len(data)
-        if not self._missing and not self._header and size > RECORD_HEADER_BYTES:
-            body = data[3] << 8 | data[4]
-            if size == body + RECORD_HEADER_BYTES:
-                return 1
-        return self._walk(data, size)
-
-    def _walk(self, data: bytes, size: int) -> int:
-        if self._header:
-            data = self._header + data
-            size += len(self._header)
-            self._header = b""
-        complete = 0
-        position = self._missing  # where the record under way ends
-        if position:
-            if position > size:
-                self._missing -= size
-                return 0
-            complete = 1
-        while size - position >= RECORD_HEADER_BYTES:
-            position += RECORD_HEADER_BYTES + (data[position + 3] << 8 | data[position + 4])
-            if position > size:
-                self._missing = position - size
-                return complete
-            complete += 1
-        self._missing = 0
-        self._header = data[position:]
-        return complete
 
 
 @implementer(ITransport, IPushProducer)
@@ -104,13 +59,9 @@ class TLSLayer(Protocol):
         self._on_established = established
         self._on_failed = failed
         self._on_connected = connected
-        self._records = RecordCounter()
-        # Bound once: looking anything up on a pyOpenSSL Connection is slow, for it has a __getattr__.
-        self._send, self._recv = session.send, session.recv
-        self._bio_write, self._bio_read = session.bio_write, session.bio_read
+        self._records = Records(session)
         self._is_established = False
         self._is_over = False
-        self._got_close_notify = False
 
     # From below: IProtocol
 
@@ -120,46 +71,42 @@ class TLSLayer(Protocol):
         self._continue_handshake()
 
     def dataReceived(self, data: bytes) -> None:
-        if self._is_over:
+        # RFC 8446 section 6.1: data behind a closure alert MUST be ignored; the session would only pile it up.
+        if self._is_over or self._records.end is not None:
             return
-        self._bio_write(data)
-        complete = self._records.feed(data)
         if not self._is_established:
             if not self.first_bytes:
                 self.first_bytes = data[:RECORD_HEADER_BYTES]
-            self._continue_handshake()
+            data = self._receive_handshake(data)
             if not self._is_established:
                 return
-            # The last records of the handshake may have been followed by others: one read more than is due.
-            complete += 1
-        self._read(complete)
-
-    def _read(self, records: int) -> None:
-        parts: list[bytes] = []
-        is_over = False
-        try:
-            while records > 0:
-                parts.append(self._recv(MAX_PLAINTEXT_BYTES))
-                records -= 1
-        except SSL.WantReadError:
-            pass  # records without application data: tickets, key updates
-        except SSL.ZeroReturnError:
-            self._got_close_notify = is_over = True
-        except SSL.Error:
-            is_over = True
-        if parts:
-            self._above.dataReceived(parts[0] if len(parts) == 1 else b"".join(parts))
-        if is_over:
+        records = self._records
+        plain = records.open(data)
+        if plain:
+            self._above.dataReceived(plain)
+        else:
+            self._flush()  # a key update wants an answer
+        if records.end is not None:
             self._end()
+
+    def readConnectionLost(self) -> None:
+        """The peer ended its half of the stream below. Behind close_notify the protocol above knows, and may go on."""
+        if self._records.end is End.CLOSED and not (self.disconnecting or self._is_over):
+            return
+        # Known to be cut off at once, not when the stream is gone: nothing must be begun on this session meanwhile.
+        self.peer_closed = not self.disconnecting
+        self.disconnecting = True
+        self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 (Twisted's signature)
         is_reset = not reason.check(ConnectionDone)
-        self.peer_closed = not self.disconnecting and not is_reset
+        self.peer_closed = self.peer_closed or (not self.disconnecting and not is_reset)
         self.peer_reset = not self.disconnecting and is_reset
         if not self._is_established:
             self._fail()
         else:
-            is_clean = self._got_close_notify or (self.disconnecting and reason.check(ConnectionDone))
+            is_closed_here = self.disconnecting and not self.peer_closed
+            is_clean = self._records.end is End.CLOSED or (is_closed_here and reason.check(ConnectionDone))
             # A session that is over already was broken before its connection ended.
             cut_off = SessionTruncated if self.peer_closed and not self._is_over else ConnectionLost
             self._above.connectionLost(Failure(ConnectionDone() if is_clean else cut_off("TLS session cut off")))
@@ -170,13 +117,13 @@ class TLSLayer(Protocol):
     def write(self, data: bytes) -> None:
         if self.disconnecting or self._is_over:
             return
-        self._send(data)
-        size = len(data)
-        room = size + (size // MAX_PLAINTEXT_BYTES + 1) * _RECORD_OVERHEAD_BYTES + _READ_AHEAD_BYTES
-        sealed = self._bio_read(room)
+        sealed = self._records.seal(data)
+        if self._records.end is End.BROKEN:
+            # What came in has not told it yet: the session takes no more.
+            self._is_over = True
+            self.transport.abortConnection()
+            return
         self._write_below(sealed)
-        if len(sealed) == room:
-            self._flush()
 
     def writeSequence(self, data: Any) -> None:
         self.write(b"".join(data))
@@ -231,6 +178,14 @@ class TLSLayer(Protocol):
 
     # Inside
 
+    def _receive_handshake(self, data: bytes) -> bytes:
+        """Takes as much of `data` as the handshake needs, and at most a slice more; returns the rest."""
+        while data and not self._is_established and not self._is_over:
+            self.session.bio_write(data[:MAX_PLAINTEXT_BYTES])
+            data = data[MAX_PLAINTEXT_BYTES:]
+            self._continue_handshake()
+        return data
+
     def _continue_handshake(self) -> None:
         try:
             self.session.do_handshake()
@@ -261,13 +216,14 @@ class TLSLayer(Protocol):
     def _end(self) -> None:
         """The peer closed its half or broke the session: nothing more will come."""
         self._flush()
-        if not self._got_close_notify:
+        if self._records.end is not End.CLOSED:
             self._is_over = True  # a broken session takes no more writes
             self.transport.abortConnection()
         elif not self.disconnecting:
-            self.loseConnection()
+            # RFC 8446 section 6.1: close_notify has no effect on the other direction, so what may be left to say is
+            # for the protocol above to know.
+            getattr(self._above, "readConnectionLost", self.loseConnection)()
 
     def _flush(self) -> None:
-        with contextlib.suppress(SSL.WantReadError):
-            while True:
-                self._write_below(self._bio_read(65_536))
+        while pending := self._records.pending():
+            self._write_below(pending)

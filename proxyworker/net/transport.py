@@ -2,7 +2,8 @@
 
 Laws of this module: above it everything is plain Twisted (IProtocol, ITransport, producers and consumers); below it is
 uvloop, because Twisted's own TCP transports cost twice the CPU on this loop (docs/performance.md). A protocol's
-`dataReceived` is called by libuv directly: it must not be replaced after the connection is made.
+`dataReceived` is called by libuv directly: it must not be replaced after the connection is made. A protocol that has
+Twisted's `readConnectionLost` decides itself what the end of the peer's half means; for all others it is the end.
 """
 
 import asyncio
@@ -23,6 +24,9 @@ from proxyworker.net.interfaces import Address, Producer
 
 LISTEN_BACKLOG = 1024
 
+# Given the peer of a new connection: its protocol, and what is to be called when the connection is gone.
+Accept = Callable[[Address], tuple[Protocol, Callable[[], None]]]
+
 # SO_LINGER on, zero seconds: closing sends RST.
 _RESET = struct.pack("ii", 1, 0)
 
@@ -40,6 +44,7 @@ class LoopTransport:
         self._producer: Producer | None = None
         self.disconnecting = False
         self._is_lost = False
+        self._is_read_over = False
         # Bound once: these are called for every piece of traffic.
         self.write: Callable[[bytes], None] = transport.write
 
@@ -63,6 +68,10 @@ class LoopTransport:
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
+    def read_over(self) -> None:
+        """The loop's signal that the peer ended its half."""
+        self._is_read_over = True
+
     def connection_lost(self) -> None:
         """The loop's signal that the socket is gone: its number may belong to another connection from now on."""
         self._is_lost = True
@@ -82,11 +91,11 @@ class LoopTransport:
         self._producer = None
 
     def pauseProducing(self) -> None:
-        if not self._transport.is_closing():
+        if not self._is_read_over and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resumeProducing(self) -> None:
-        if not self._transport.is_closing():
+        if not self._is_read_over and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def stopProducing(self) -> None:
@@ -115,10 +124,16 @@ class _Bridge(asyncio.Protocol):
         self._transport = LoopTransport(cast(asyncio.Transport, transport))
         self._protocol.makeConnection(self._transport)
 
-    def eof_received(self) -> None:
-        """The loop closes the connection after this: nothing should be begun on it any more."""
-        if self._transport is not None:
+    def eof_received(self) -> bool:
+        """Without a protocol that wants to hear of it, the loop closes: nothing should be begun any more."""
+        if self._transport is None:
+            return False
+        if (half_closed := getattr(self._protocol, "readConnectionLost", None)) is None:
             self._transport.disconnecting = True
+            return False
+        self._transport.read_over()
+        half_closed()
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._transport is not None:
@@ -133,6 +148,28 @@ class _Bridge(asyncio.Protocol):
     def resume_writing(self) -> None:
         if self._transport is not None:
             self._transport.resume_producer()
+
+
+class _AcceptedBridge(_Bridge):
+    """The loop's view of a connection that a client opened: its protocol is chosen when its peer is known."""
+
+    def __init__(self, accept: Accept) -> None:
+        super().__init__(Protocol())
+        self._accept = accept
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        accepted = cast(asyncio.Transport, transport)
+        self._transport = LoopTransport(accepted)
+        self._protocol, self._closed = self._accept(self._transport.getPeer())
+        self.data_received = self._protocol.dataReceived  # type: ignore[method-assign]
+        accepted.set_protocol(self)  # the loop has bound the data_received of before
+        self._protocol.makeConnection(self._transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        try:
+            super().connection_lost(exc)
+        finally:
+            self._closed()
 
 
 @implementer(IListeningPort)
@@ -157,26 +194,31 @@ class LoopListeningPort:
 
 
 class LoopServerEndpoint:
-    """IStreamServerEndpoint on TCP. Port 0 takes a free one; `reuse_port` lets several processes share the port."""
+    """IStreamServerEndpoint on TCP. Port 0 takes a free one; `listening` is a socket that has the port already."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, host: str, port: int, *, reuse_port: bool = False) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, host: str, port: int, *, listening: socket.socket | None = None
+    ) -> None:
         self._loop = loop
         self._host = host
         self._port = port
-        self._reuse_port = reuse_port
+        self._listening = listening
 
     def listen(self, factory: Factory) -> Deferred[LoopListeningPort]:
         """Fires when the socket listens; fails with OSError when it cannot."""
 
-        def bridge() -> _Bridge:
-            return _Bridge(cast(Protocol, factory.buildProtocol(None)))
+        return self._listen(lambda: _Bridge(cast(Protocol, factory.buildProtocol(None))))
 
-        future = asyncio.ensure_future(
-            self._loop.create_server(
-                bridge, self._host, self._port, backlog=LISTEN_BACKLOG, reuse_port=self._reuse_port or None
-            ),
-            loop=self._loop,
-        )
+    def listen_with(self, accept: Accept) -> Deferred[LoopListeningPort]:
+        """As `listen`; `accept` says what becomes of each connection."""
+        return self._listen(lambda: _AcceptedBridge(accept))
+
+    def _listen(self, bridge: Callable[[], _Bridge]) -> Deferred[LoopListeningPort]:
+        if self._listening is not None:
+            server = self._loop.create_server(bridge, sock=self._listening, backlog=LISTEN_BACKLOG)
+        else:
+            server = self._loop.create_server(bridge, self._host, self._port, backlog=LISTEN_BACKLOG)
+        future = asyncio.ensure_future(server, loop=self._loop)
         return Deferred.fromFuture(future).addCallback(LoopListeningPort)
 
 

@@ -17,7 +17,7 @@ from proxyworker.errors import Phase, UpstreamError
 from proxyworker.net.deadlines import NEVER
 from proxyworker.net.interfaces import Transport
 from proxyworker.net.route import HostRoute, Target
-from proxyworker.net.telemetry import Telemetry
+from proxyworker.net.telemetry import Record, Telemetry
 from proxyworker.net.tls import SessionTruncated
 
 # How long a peer may take to close its half. Closing at once over what it still sends would reset the connection, and
@@ -26,7 +26,10 @@ CLOSE_S = 5.0
 
 
 class Tunnel:
-    """One tunnel, from the 101 on. Ends when both connections are gone."""
+    """One tunnel, from the 101 on. Ends when both connections are gone.
+
+    It takes its exchange's place among what `target` has in flight, and gives it up when nothing passes any more.
+    """
 
     __slots__ = (
         "_active_at",
@@ -35,6 +38,7 @@ class Tunnel:
         "_is_over",
         "_open",
         "_pool",
+        "_request",
         "_request_id",
         "_sweep",
         "_target",
@@ -55,6 +59,7 @@ class Tunnel:
         target: Target,
         request_id: bytes,
         telemetry: Telemetry,
+        request: Record | None,
     ) -> None:
         self.route = route
         self.bytes_to_client = 0
@@ -64,6 +69,7 @@ class Tunnel:
         self._open = [client, upstream]
         self._is_over = False
         self._target = target
+        self._request = request
         self._request_id = request_id
         self._telemetry = telemetry
         self._pool = target.pool
@@ -82,6 +88,16 @@ class Tunnel:
         self._telemetry.tunnel_opened(self)
         self.deadline = self._active_at + self._pool.key.deadlines.tunnel_idle_s
         self.end_by(min(ends_at, self._pool.tunnels_end_at, self._ends_at))
+
+    def record(self, ended_s: float) -> Record | None:
+        """What the access log keeps of it: its request, with all bytes that it carried. None: nothing is kept."""
+        request = self._request
+        if request is None:
+            return None
+        _, started_s, bytes_received, bytes_sent, *_ = request
+        bytes_received += self.bytes_to_upstream
+        bytes_sent += self.bytes_to_client
+        return (ended_s, started_s, bytes_received, bytes_sent, *request[4:])
 
     # From the connections
 
@@ -143,6 +159,7 @@ class Tunnel:
         """Ends what is still open; from here on nothing passes."""
         self._is_over = True
         self._pool.tunnels.discard(self)
+        self._target.state.end(self)
         self._telemetry.tunnel_closed(self)
         self.deadline = self._sweep.now + CLOSE_S
         for transport in self._open:

@@ -23,6 +23,7 @@ from proxyworker.net.tls import TLSLayer
 from proxyworker.net.transport import connect
 from proxyworker.protocol.body import BodyReader, MalformedBody, UntilCloseReader
 from proxyworker.protocol.response import BodyExtent, MalformedResponse, ResponseHead, parse_response, reader_for
+from proxyworker.protocol.trailers import passable
 from upstream_tls.tls.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class UpstreamConnection(Protocol):
         self._tunnel: Tunnel | None = None
         self._layer: TLSLayer | None = None
         self._give_up: Callable[[], object] | None = None
+        self._opening_at = 0.0
+        self._connected_at = 0.0
         self._is_open = False
         self._is_reused = False
         self._method = b""
@@ -75,6 +78,7 @@ class UpstreamConnection(Protocol):
         """Connects and shakes hands, then tells `exchange` that it is ready or has failed."""
         self._exchange = exchange
         self._sweep.add(self)
+        self._opening_at = self._sweep.clock()
         self.deadline = self._sweep.now + self._deadlines.connect_s
         below: Protocol = self
         context = self._pool.context
@@ -93,17 +97,24 @@ class UpstreamConnection(Protocol):
 
     def _begin_handshake(self) -> None:
         self._give_up = None
+        self._connected_at = self._sweep.clock()
         self._phase = Phase.TLS
         self.deadline = self._sweep.now + self._deadlines.tls_s
 
     def connectionMade(self) -> None:
         self._give_up = None
         self._is_open = True
+        self._pool.open_count += 1
         self.transport.registerProducer(self, True)
         exchange, self._exchange = self._exchange, None
         if exchange is None:
             self.transport.abortConnection()  # given up while the handshake finished
             return
+        now = self._sweep.clock()
+        connected_at = self._connected_at or now
+        exchange.upstream_opened(
+            connected_at - self._opening_at, now - connected_at if self._layer is not None else None
+        )
         exchange.upstream_ready(self)
 
     def _connect_failed(self, error: OSError) -> None:
@@ -179,6 +190,7 @@ class UpstreamConnection(Protocol):
             self.abort()
             return
         self._got_bytes = True
+        exchange.bytes_from_upstream += len(data)
         try:
             head = None
             if self._response is None:
@@ -234,6 +246,8 @@ class UpstreamConnection(Protocol):
             if self._reader is not None:
                 body, rest = self._reader.feed(data)
                 is_complete = self._reader.is_complete
+                if is_complete and self._reader.trailers and self._response is not None:
+                    exchange.response_trailers(passable(self._reader.trailers, self._response.judged))
         if is_complete:
             self._finish(has_rest=bool(rest), request_is_complete=exchange.request_is_complete)
         else:
@@ -258,6 +272,7 @@ class UpstreamConnection(Protocol):
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 (Twisted's signature)
         self._sweep.discard(self)
+        self._pool.open_count -= 1
         self._pool.forget(self)
         exchange = self._exchange
         if exchange is None:
@@ -282,15 +297,16 @@ class UpstreamConnection(Protocol):
         self.abort()
         if exchange is None:
             return
-        # A pooled connection that the upstream closed meanwhile looks like this; RFC 9110 section 9.2.2.
-        is_stale = self._is_reused and not self._got_bytes and not timed_out
+        # After a deadline the request is still being worked on, as far as anybody knows.
+        is_unanswered = not self._got_bytes and not timed_out
         exchange.upstream_failed(
             UpstreamError(
                 phase=Phase.BODY if self._response else self._phase,
                 code=code,
                 reason=reason,
-                retry_safety=RetrySafety.IDEMPOTENT if is_stale else RetrySafety.UNSAFE,
+                retry_safety=RetrySafety.IDEMPOTENT if is_unanswered else RetrySafety.UNSAFE,
                 timed_out=timed_out,
+                is_stale=is_unanswered and self._is_reused,
             )
         )
 

@@ -103,6 +103,14 @@ class MemoryTransport:
         self.disconnecting = True
         self._lose(ConnectionDone())
 
+    def half_close_by_peer(self) -> None:
+        """The peer sends nothing more, but reads on; all that it sent was taken."""
+        assert not self._inbox
+        if hasattr(self.protocol, "readConnectionLost"):
+            self.protocol.readConnectionLost()
+        else:
+            self.close_by_peer()
+
     def reset_by_peer(self) -> None:
         """The peer breaks the connection off."""
         self._lose(ConnectionLost("reset"))

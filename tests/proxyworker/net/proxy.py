@@ -2,15 +2,20 @@
 
 import dataclasses
 
+from proxyworker.build import build
 from proxyworker.errors import UpstreamError
 from proxyworker.net.deadlines import Sweep
-from proxyworker.net.downstream import DownstreamConnection, DownstreamFactory
+from proxyworker.net.downstream import DownstreamConnection
+from proxyworker.net.downstream_factory import DownstreamFactory
+from proxyworker.net.exchange import Exchange
 from proxyworker.net.route import HostRoute, Target
+from proxyworker.net.telemetry import Record, RetryReason
 from proxyworker.net.tunnel import Tunnel
-from proxyworker.policy.forwarding import default_port
+from proxyworker.policy.admission import Refusal
 from proxyworker.policy.limits import DownstreamLimits
-from proxyworker.runtime import Configuration, build
-from proxyworker.snapshot import HostEntry, LoadedEntry, Upstream, encode_entry, entry_digest
+from proxyworker.policy.trusted_proxies import TrustedProxies
+from proxyworker.runtime import Configuration
+from proxyworker.snapshot import HostEntry, LoadedEntry, Upstream, default_port, encode_entry, entry_digest
 from tests.proxyworker.net.memory import Attempt, Dialler, MemoryTransport
 
 DOMAIN = "app.test"
@@ -18,13 +23,14 @@ GET = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def upstream(number: int = 1, scheme: str = "http", address: str = "") -> Upstream:
+def upstream(number: int = 1, scheme: str = "http", address: str = "", **changes: object) -> Upstream:
     """An upstream at 10.0.0.number, port 8080."""
     return Upstream(
         upstream_id=f"u{number}",
         scheme=scheme,  # type: ignore[arg-type]
         address=address or f"10.0.0.{number}",
         port=8080,
+        **changes,  # type: ignore[arg-type]
     )
 
 
@@ -56,17 +62,48 @@ class RecordedTelemetry:
         self.answers: list[tuple[str | None, int]] = []
         self.failures: list[UpstreamError] = []
         self.refusals: list[int] = []
+        self.refused_connections: list[Refusal] = []
+        self.retries: list[tuple[str, RetryReason]] = []
+        self.changes: list[tuple[str, bool]] = []
         self.tunnels: list[Tunnel] = []
         self.closed_tunnels: list[Tunnel] = []
+        self.records: list[Record] = []
+        self.opened: list[tuple[float, float | None]] = []
+        self.handshakes: list[str] = []
+        self.transferred: list[tuple[int, int, int, int]] = []
 
-    def exchange_done(self, route: HostRoute | None, status: int, duration_s: float) -> None:
-        self.answers.append((route.name if route else None, status))
+    def exchange_done(self, exchange: Exchange, status: int, ended_s: float) -> None:
+        self.answers.append((exchange.route.name, status))
+        self.records.append(exchange.record(status, ended_s))
+        self.transferred.append(
+            (exchange.bytes_received, exchange.bytes_to_upstream, exchange.bytes_from_upstream, exchange.bytes_sent)
+        )
+
+    def own_answer(self, route: HostRoute | None, record: Record) -> None:
+        if record[9] is not None:
+            self.answers.append((route.name if route else None, record[4]))
+        self.records.append(record)
+
+    def upstream_opened(self, route: HostRoute, opened_in_s: tuple[float, float | None]) -> None:
+        self.opened.append(opened_in_s)
+
+    def client_handshake(self, result: str) -> None:
+        self.handshakes.append(result)
 
     def upstream_failed(self, route: HostRoute, target: Target, error: UpstreamError, request_id: bytes) -> None:
         self.failures.append(error)
 
+    def retried(self, route: HostRoute, target: Target, reason: RetryReason) -> None:
+        self.retries.append((target.upstream_id, reason))
+
+    def upstream_changed(self, route: HostRoute, target: Target, *, is_up: bool) -> None:
+        self.changes.append((target.upstream_id, is_up))
+
     def client_refused(self, status: int, reason: str) -> None:
         self.refusals.append(status)
+
+    def connection_refused(self, refusal: Refusal) -> None:
+        self.refused_connections.append(refusal)
 
     def tunnel_opened(self, tunnel: Tunnel) -> None:
         self.tunnels.append(tunnel)
@@ -84,7 +121,12 @@ class MemoryProxy:
     """The data plane. `dialler` decides about connections to upstreams; time moves by `advance` only."""
 
     def __init__(
-        self, dialler: Dialler, *hosts: HostEntry, limits: DownstreamLimits | None = None, scheme: str = "http"
+        self,
+        dialler: Dialler,
+        *hosts: HostEntry,
+        limits: DownstreamLimits | None = None,
+        scheme: str = "http",
+        trusted: TrustedProxies | None = None,
     ) -> None:
         self.now = 1000.0
         self.dialler = dialler
@@ -101,6 +143,7 @@ class MemoryProxy:
             scheme=scheme,
             port=default_port(scheme),
             https_port=8443,
+            trusted_proxies=trusted or TrustedProxies(),
         )
         self._transports: list[MemoryTransport] = []
         self.install(*hosts or (entry(),))

@@ -7,6 +7,7 @@ closes, and of an invalid one which part of the message is wrong.
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,16 @@ def files(kind: str) -> list[Any]:
     return [pytest.param(path, id=path.stem) for path in sorted((CORPUS / kind).glob("*.http"))]
 
 
+@dataclass(frozen=True)
+class Request:
+    """A request as an upstream reads it; `size` is how many bytes it took."""
+
+    size: int
+    head: bytes
+    body: bytes
+    trailers: list[bytes]
+
+
 class ScriptedUpstream:
     """Accepts every connection, reads complete requests with a parser of its own, and answers 200 to each."""
 
@@ -31,7 +42,7 @@ class ScriptedUpstream:
         self._proxy = proxy
         self._connections: list[tuple[MemoryTransport, int]] = []
         self._accepted = 0
-        self.requests: list[tuple[bytes, bytes]] = []
+        self.requests: list[Request] = []
 
     @property
     def connections(self) -> list[MemoryTransport]:
@@ -55,17 +66,16 @@ class ScriptedUpstream:
         for index, (transport, position) in enumerate(self._connections):
             request = complete_request(transport.received[position:])
             if request is not None and not transport.is_lost:
-                size, head, body = request
-                self._connections[index] = (transport, position + size)
-                self.requests.append((head, body))
-                is_head = head.startswith(b"HEAD")
+                self._connections[index] = (transport, position + request.size)
+                self.requests.append(request)
+                is_head = request.head.startswith(b"HEAD")
                 transport.deliver(OK[:-2] if is_head else OK)
                 return True
         return False
 
 
-def complete_request(data: bytes) -> tuple[int, bytes, bytes] | None:
-    """`(size, head, body)` of the request that `data` begins with, when it is complete."""
+def complete_request(data: bytes) -> Request | None:
+    """The request that `data` begins with, when it is complete."""
     head, end, rest = data.partition(b"\r\n\r\n")
     if not end:
         return None
@@ -73,16 +83,17 @@ def complete_request(data: bytes) -> tuple[int, bytes, bytes] | None:
         body, position = b"", 0
         while (line_end := rest.find(b"\r\n", position)) >= 0:
             length = int(rest[position:line_end], 16)
-            if len(rest) < line_end + 2 + length + 2:
-                return None
-            body += rest[line_end + 2 : line_end + 2 + length]
-            position = line_end + 2 + length + 2
+            position = line_end + 2
             if not length:
-                return len(head) + 4 + position, head, body
+                trailers, end, _ = (b"\r\n" + rest[position:]).partition(b"\r\n\r\n")
+                size = len(head) + 4 + position + len(trailers) + 2
+                return Request(size, head, body, trailers.split(b"\r\n")[1:]) if end else None
+            body += rest[position : position + length]
+            position += length + 2
         return None
     found = re.search(rb"Content-Length: (\d+)", head)
     length = int(found[1]) if found else 0
-    return None if len(rest) < length else (len(head) + 4 + length, head, rest[:length])
+    return None if len(rest) < length else Request(len(head) + 4 + length, head, rest[:length], [])
 
 
 def replay(dialler: Dialler, data: bytes, split: int) -> tuple[MemoryProxy, MemoryTransport, ScriptedUpstream]:
@@ -111,12 +122,13 @@ def test_valid(path: Path, dialler: Dialler) -> None:
         assert statuses(client.received) == expected["answers"], split
         assert bool(client.end) is expected["closes"], split
         assert len(upstream.requests) == len(expected["requests"]), split
-        for (head, body), wanted in zip(upstream.requests, expected["requests"], strict=True):
-            text = head.decode("latin-1") + "\r\n"
+        for request, wanted in zip(upstream.requests, expected["requests"], strict=True):
+            text = request.head.decode("latin-1") + "\r\n"
             assert text.startswith(wanted["line"] + "\r\n")
             assert all(f"\r\n{line}\r\n" in text for line in wanted["has"]), text
             assert not any(piece in text.lower().replace("x-request-id: test-", "") for piece in wanted["lacks"]), text
-            assert body.decode() == wanted["body"]
+            assert request.body.decode() == wanted["body"]
+            assert [line.decode("latin-1") for line in request.trailers] == wanted.get("trailers", [])
         assert proxy.telemetry.refusals == []
 
 

@@ -88,6 +88,37 @@ def test_requests_over_tls(proxy: MemoryProxy) -> None:
     proxy.assert_nothing_left()
 
 
+def test_close_notify_behind_the_request_leaves_the_answer(proxy: MemoryProxy) -> None:
+    """RFC 8446 section 6.1: it ends one direction; in the same read as the request too, and with the stream below."""
+    browser = Browser(proxy)
+    browser.shake_hands()
+    browser.session.send(GET + GET)
+    browser.session.shutdown()
+    browser.exchange()
+    browser.transport.half_close_by_peer()
+    backend = proxy.accept()
+    backend.deliver(OK)
+    backend.deliver(OK)
+    browser.exchange()
+    assert browser.received == OK + OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    assert browser.closed
+    browser.transport.settle()
+    proxy.configuration.close()
+    proxy.assert_nothing_left()
+
+
+def test_cut_off_behind_the_request_cancels_it(proxy: MemoryProxy) -> None:
+    """A client that ends its connection without close_notify is gone."""
+    browser = Browser(proxy)
+    browser.shake_hands()
+    browser.send(GET)
+    backend = proxy.accept()
+    browser.transport.half_close_by_peer()
+    browser.transport.settle()
+    assert backend.end == "aborted"
+    assert proxy.telemetry.answers == [("app.test", 499)]
+
+
 def test_refusal_over_tls_reaches_the_client(proxy: MemoryProxy) -> None:
     """The status and a clean end, although more is on its way in."""
     browser = Browser(proxy)

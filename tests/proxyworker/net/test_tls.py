@@ -236,6 +236,60 @@ def test_half_close(context: ClientContext, theirs: SSL.Context) -> None:
     assert pair.server.above.lost is not None
 
 
+class HalfCloseable(Recorder):
+    """A protocol that goes on when its peer has said all."""
+
+    def readConnectionLost(self) -> None:
+        self.log.append("half-closed")
+
+
+def test_close_notify_ends_one_half(context: ClientContext, theirs: SSL.Context) -> None:
+    """RFC 8446 section 6.1: what comes behind it is ignored and the other direction goes on, until this end ends it."""
+    pair = Pair(context, theirs)
+    pair.server.above.__class__ = HalfCloseable
+    pair.client.layer.write(b"question")
+    pair.session.shutdown()
+    pair.client.layer._flush()
+    pair.pump()
+    pair.server.layer.dataReceived(b"\x17\x03\x03\x00\x05hello")
+    pair.server.below.half_close_by_peer()
+    assert pair.server.above.received == b"question"
+    assert pair.server.above.log == ["half-closed"]
+    assert not pair.server.below.end
+    pair.server.layer.write(b"answer")
+    pair.server.layer.loseConnection()
+    pair.pump()
+    assert pair.client.above.received == b"answer"
+    assert pair.server.above.lost is not None
+    assert pair.server.above.lost.check(ConnectionDone)
+
+
+def test_end_of_the_stream_without_close_notify_is_the_end(context: ClientContext, theirs: SSL.Context) -> None:
+    """Known at once, before the stream is gone: nothing may be begun on such a session. It is no clean end."""
+    pair = Pair(context, theirs)
+    pair.server.above.__class__ = HalfCloseable
+    pair.server.below.half_close_by_peer()
+    assert pair.server.layer.disconnecting
+    assert pair.server.layer.peer_closed
+    pair.pump()
+    assert pair.server.above.log == []
+    assert pair.server.above.lost is not None
+    assert pair.server.above.lost.check(SessionTruncated)
+
+
+def test_end_of_the_stream_behind_our_own_end(context: ClientContext, theirs: SSL.Context) -> None:
+    """What was refused is closed as soon as the peer closes, with or without close_notify."""
+    for says_so in (True, False):
+        pair = Pair(context, theirs)
+        pair.server.above.__class__ = HalfCloseable
+        pair.server.layer.loseWriteConnection()
+        if says_so:
+            pair.session.shutdown()
+            pair.client.layer._flush()
+        pair.server.below.half_close_by_peer()
+        assert pair.server.below.end == "closed"
+
+
 def test_a_broken_record_breaks_the_session(context: ClientContext, theirs: SSL.Context) -> None:
     """Nothing is written any more, and no exception reaches who writes."""
     pair = Pair(context, theirs)

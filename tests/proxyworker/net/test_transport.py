@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import os
+import select
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +18,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from proxyworker.net.interfaces import Address
 from proxyworker.net.transport import LoopListeningPort, LoopServerEndpoint, LoopTransport, connect
 
 PATIENCE_S = 10
@@ -102,6 +105,28 @@ def server(loop: asyncio.AbstractEventLoop) -> Iterator[Server]:
     server.port.stopListening()
 
 
+def test_a_socket_that_listens_already_is_used(loop: asyncio.AbstractEventLoop) -> None:
+    """What waited in it is accepted; closing the port leaves other holders of the socket as they are."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        address = held.getsockname()
+        with socket.create_connection(address), socket.socket(fileno=os.dup(held.fileno())) as listening:
+            factory = Factory.forProtocol(Recorder)
+            factory.noisy = False
+            endpoint = LoopServerEndpoint(loop, *address, listening=listening)
+            port = loop.run_until_complete(endpoint.listen(factory).asFuture(loop))
+            assert port.getHost().port == address[1]
+            until(loop, lambda: not has_waiting(held))
+            port.stopListening()
+            until(loop, lambda: listening.fileno() == -1)
+            with socket.create_connection(address):
+                held.accept()[0].close()
+
+
+def has_waiting(listening: socket.socket) -> bool:
+    """Whether a connection waits to be accepted."""
+    return bool(select.select([listening], [], [], 0)[0])
+
+
 def test_interfaces(server: Server) -> None:
     """What Twisted expects of a transport and of a port."""
     with server.client():
@@ -153,6 +178,73 @@ def test_half_close(server: Server) -> None:
         client.sendall(b"more")
         until(server.loop, lambda: protocol.received == b"more")
     until(server.loop, lambda: protocol.lost)
+
+
+class HalfCloseable(Recorder):
+    """Answers at the end of what its peer sends, unless it shall close then."""
+
+    closes = False
+
+    def readConnectionLost(self) -> None:
+        self.log.append("half-closed")
+        if self.closes:
+            self.transport.loseConnection()
+
+
+@pytest.fixture
+def listener(loop: asyncio.AbstractEventLoop) -> Iterator[Server]:
+    """A server of protocols that want to hear of the end of a half."""
+    listener = Server(loop, HalfCloseable)
+    yield listener
+    listener.port.stopListening()
+
+
+def test_half_closed_by_the_peer(listener: Server) -> None:
+    """A protocol that wants to hear of it is told once, behind the data, and can still write, pause and resume."""
+    with listener.client() as client:
+        [protocol] = listener.made
+        client.sendall(b"question")
+        client.shutdown(socket.SHUT_WR)
+        until(listener.loop, lambda: protocol.log)
+        assert protocol.received == b"question"
+        assert not protocol.transport.disconnecting
+        protocol.transport.pauseProducing()
+        protocol.transport.resumeProducing()
+        protocol.transport.write(b"answer")
+        protocol.transport.loseConnection()
+        until(listener.loop, lambda: protocol.lost)
+        assert client.recv(100) == b"answer"
+        assert client.recv(100) == b""
+        assert protocol.log == ["half-closed"]
+        assert protocol.lost is not None
+        assert protocol.lost.check(ConnectionDone)
+
+
+def test_gone_peer_is_seen_when_something_is_written(listener: Server) -> None:
+    """It looked half-closed; what is written for it is answered with a reset."""
+    with listener.client():
+        pass
+    [protocol] = listener.made
+    until(listener.loop, lambda: protocol.log)
+
+    def is_lost() -> bool:
+        if protocol.lost is None:
+            protocol.transport.write(b"x")
+        return protocol.lost is not None
+
+    until(listener.loop, is_lost)
+    assert protocol.lost is not None
+    assert protocol.lost.check(ConnectionLost)
+
+
+def test_protocol_may_close_at_the_end_of_its_peer(listener: Server) -> None:
+    """From within the call."""
+    with listener.client() as client:
+        [protocol] = listener.made
+        protocol.closes = True  # type: ignore[attr-defined]
+        client.shutdown(socket.SHUT_WR)
+        until(listener.loop, lambda: protocol.lost)
+        assert client.recv(1) == b""
 
 
 def test_end_by_the_peer(server: Server) -> None:
@@ -252,6 +344,41 @@ def test_an_exception_closes_its_connection_and_no_other(
 
 
 # Connecting
+
+
+@pytest.mark.parametrize("ends", ["closed", "reset"])
+def test_listen_with(loop: asyncio.AbstractEventLoop, ends: str) -> None:
+    """The protocol is chosen when the peer is known, gets every byte, and the end is told once, after it."""
+    story: list[object] = []
+
+    class Told(Recorder):
+        def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+            super().connectionLost(reason)
+            story.append("lost")
+
+    made: list[Told] = []
+
+    def accept(peer: Address) -> tuple[Protocol, Callable[[], None]]:
+        assert isinstance(peer, IPv4Address)
+        story.append(peer.port)
+        made.append(Told())
+        return made[-1], lambda: story.append("closed")
+
+    listening = LoopServerEndpoint(loop, "127.0.0.1", 0).listen_with(accept)
+    port: LoopListeningPort = loop.run_until_complete(listening.asFuture(loop))
+    with socket.create_connection(("127.0.0.1", port.getHost().port), timeout=PATIENCE_S) as client:  # type: ignore[union-attr]
+        number = client.getsockname()[1]
+        client.sendall(b"hello")
+        until(loop, lambda: made and made[0].received == b"hello")
+        client.sendall(b"again")
+        until(loop, lambda: made[0].received == b"helloagain")
+        made[0].transport.write(b"good bye")
+        assert client.recv(100) == b"good bye"
+        if ends == "reset":
+            made[0].transport.abortConnection()
+    until(loop, lambda: "closed" in story)
+    assert story == [number, "lost", "closed"]
+    port.stopListening()
 
 
 def test_connect(server: Server) -> None:

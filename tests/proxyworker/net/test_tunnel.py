@@ -5,9 +5,9 @@ import datetime
 import pytest
 from OpenSSL import SSL
 
+from proxyworker.build import build
 from proxyworker.errors import Phase
 from proxyworker.net.tunnel import CLOSE_S
-from proxyworker.runtime import build
 from proxyworker.snapshot import Deadlines, LoadedEntry, UpstreamTLS
 from tests.proxyworker.net.memory import HIGH_WATER_BYTES, Dialler, MemoryTransport
 from tests.proxyworker.net.proxy import GET, OK, MemoryProxy, entry, loaded, upstream

@@ -6,7 +6,7 @@ import datetime
 import pytest
 from OpenSSL import SSL
 
-from proxyworker.runtime import build
+from proxyworker.build import build
 from proxyworker.snapshot import HostEntry, UpstreamTLS
 from tests.proxyworker.net.memory import Dialler, MemoryTransport
 from tests.proxyworker.net.proxy import GET, OK, MemoryProxy, entry, loaded, upstream
@@ -86,6 +86,23 @@ def test_upstreams_verdict_on_our_certificate_is_told(pki: PKI, dialler: Dialler
     assert failure.reason == "remote error: tls: unknown certificate authority"
     assert client.received.startswith(b"HTTP/1.1 502 ")
     assert b"certificate" not in client.received
+
+
+def test_connection_whose_peer_has_ended_is_not_used_again(pki: PKI, dialler: Dialler) -> None:
+    """From the end of its stream on, although the connection is still there; a POST could not be repeated."""
+    proxy = proxy_for(dialler, settings(pki))
+    client = proxy.client(GET)
+    peer = TLSPeer(TLSUpstream(identity=pki.server(), clients=(pki.clients_root,)), transport := proxy.accept())
+    peer.shake_hands()
+    peer.session.send(OK)
+    peer.give()
+    assert client.received == OK
+    assert proxy.configuration.idle_connection_count == 1
+    transport.half_close_by_peer()
+    assert not transport.is_lost
+    client.deliver(b"POST" + GET[3:])
+    assert len(dialler.attempts) == 2
+    assert proxy.telemetry.failures == []
 
 
 @VERSIONS
