@@ -1,0 +1,1 @@
+"""Tests of its sockets, connections and exchanges."""
