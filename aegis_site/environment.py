@@ -10,11 +10,13 @@ Laws of this module:
 - Reading creates nothing: `manage.py up` makes the data directory and the secrets.
 """
 
+import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -24,8 +26,30 @@ SECRETS_FILE = "aegis.env"
 DATABASE_FILE = "aegis.sqlite3"
 VALKEY_SOCKET = "valkey.sock"
 
+# Behind a listener's address, as in nginx's `listen`.
+PROXY_PROTOCOL = "proxy_protocol"
+
+# What AEGIS_PROXY_LIMITS may set: the fields of the worker's DownstreamLimits, which a test compares.
+PROXY_LIMITS = (
+    "max_head_bytes",
+    "proxy_header_s",
+    "handshake_s",
+    "head_s",
+    "keep_alive_s",
+    "body_stall_s",
+    "write_stall_s",
+    "drain_s",
+    "half_closed_s",
+    "max_drain_bytes",
+)
+_IS_BYTES = re.compile(r"[0-9]{1,12}", re.ASCII)
+_IS_SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?", re.ASCII)
+
 # sockaddr_un.sun_path holds 108 bytes including the final NUL (unix(7)).
 MAX_SOCKET_PATH_BYTES = 107
+MAX_PROCESSES = 64
+# For numbers whose bound is not here.
+MAX_NUMBER = 10**9
 
 
 class EnvironmentProblem(ImproperlyConfigured):
@@ -34,13 +58,23 @@ class EnvironmentProblem(ImproperlyConfigured):
 
 @dataclass(frozen=True, slots=True)
 class BindAddress:
-    """Where a listener listens: an address to bind and a TCP port."""
+    """Where a listener listens: an address to bind and a TCP port.
+
+    `proxy_protocol`: every connection begins with a PROXY protocol header.
+    """
 
     host: str
     port: int
+    proxy_protocol: bool = False
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        address = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{address} {PROXY_PROTOCOL}" if self.proxy_protocol else address
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """What a socket is bound to."""
+        return self.host, self.port
 
     @property
     def url_host(self) -> str:
@@ -49,12 +83,17 @@ class BindAddress:
         return f"{loopback.get(self.host) or (f'[{self.host}]' if ':' in self.host else self.host)}:{self.port}"
 
     @classmethod
-    def parse(cls, text: str, *, variable: str) -> "BindAddress":
-        """`host:port`, `[v6]:port` or `:port` (all addresses)."""
-        host, separator, port = text.strip().rpartition(":")
+    def parse(cls, text: str, *, variable: str, is_traffic: bool = False) -> "BindAddress":
+        """`host:port`, `[v6]:port` or `:port` (all addresses); with `is_traffic`, `proxy_protocol` may follow."""
+        address, space, word = text.strip().partition(" ")
+        has_proxy_protocol = is_traffic and word.strip() == PROXY_PROTOCOL
+        if space and not has_proxy_protocol:
+            may_follow = f", alone or followed by {PROXY_PROTOCOL}" if is_traffic else ""
+            raise EnvironmentProblem(f"{variable}: {text!r} is not an address like 127.0.0.1:8000{may_follow}")
+        host, separator, port = address.rpartition(":")
         if not separator or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
             raise EnvironmentProblem(f"{variable}: {text!r} is not an address like 127.0.0.1:8000")
-        return cls(host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port))  # noqa: S104
+        return cls(host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port), has_proxy_protocol)  # noqa: S104
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +111,19 @@ class Environment:
     proxy_http: tuple[BindAddress, ...]
     proxy_https: tuple[BindAddress, ...]
     proxy_metrics: BindAddress
+    proxy_limits: dict[str, float]
+    proxy_max_connections: int
+    proxy_max_connections_per_client: int
+    trusted_proxies: tuple[str, ...]
+    proxy_processes: int
+    proxy_drain_delay_s: int
     allowed_hosts: tuple[str, ...]
     log_level: str
     log_format: str
+    access_log: Path | Literal["off", "stdout"]
+    access_log_format: str
+    access_log_max_bytes: int
+    access_log_backups: int
 
     def __repr__(self) -> str:
         return f"Environment(data_dir={str(self.data_dir)!r}, is_embedded={self.is_embedded})"
@@ -89,6 +138,7 @@ def read_environment(variables: Mapping[str, str] | None = None) -> Environment:
         _add_generated_secrets(env, data_dir / SECRETS_FILE)
     web_bind = BindAddress.parse(env.str("AEGIS_WEB_BIND", default="127.0.0.1:8000"), variable="AEGIS_WEB_BIND")
     metrics = env.str("AEGIS_PROXY_METRICS", default="127.0.0.1:9180")
+    trusted_proxies = _networks(env, "AEGIS_TRUSTED_PROXIES")
     return Environment(
         data_dir=data_dir,
         is_embedded=is_embedded,
@@ -98,12 +148,26 @@ def read_environment(variables: Mapping[str, str] | None = None) -> Environment:
         ssl_key_previous=_words(env, "AEGIS_SSL_KEY_PREVIOUS"),
         secret_key=env.str("AEGIS_SECRET_KEY", default=""),
         web_bind=web_bind,
-        proxy_http=_binds(env, "AEGIS_PROXY_HTTP", "0.0.0.0:8080"),
-        proxy_https=_binds(env, "AEGIS_PROXY_HTTPS", "0.0.0.0:8443"),
+        proxy_http=_binds(env, "AEGIS_PROXY_HTTP", "0.0.0.0:8080", trusted_proxies),
+        proxy_https=_binds(env, "AEGIS_PROXY_HTTPS", "0.0.0.0:8443", trusted_proxies),
         proxy_metrics=BindAddress.parse(metrics, variable="AEGIS_PROXY_METRICS"),
+        proxy_limits=_limits(env, "AEGIS_PROXY_LIMITS"),
+        proxy_max_connections=_number(env, "AEGIS_PROXY_MAX_CONNECTIONS"),
+        proxy_max_connections_per_client=_number(env, "AEGIS_PROXY_MAX_CONNECTIONS_PER_CLIENT"),
+        trusted_proxies=trusted_proxies,
+        proxy_processes=_number(
+            env, "AEGIS_PROXY_PROCESSES", default=1 if is_embedded else _cpu_count(), least=1, most=MAX_PROCESSES
+        ),
+        proxy_drain_delay_s=_number(env, "AEGIS_PROXY_DRAIN_DELAY_S", most=300),
         allowed_hosts=_words(env, "AEGIS_ALLOWED_HOSTS") or ("localhost", "127.0.0.1", "[::1]", web_bind.host),
         log_level=_choice(env, "AEGIS_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
         log_format=_choice(env, "AEGIS_LOG_FORMAT", ("console", "json")),
+        access_log=_access_log(env, data_dir if is_embedded else None),
+        access_log_format=_choice(env, "AEGIS_ACCESS_LOG_FORMAT", ("json", "combined")),
+        access_log_max_bytes=_number(
+            env, "AEGIS_ACCESS_LOG_MAX_BYTES", default=100 * 1024 * 1024, least=64 * 1024, most=1024**4
+        ),
+        access_log_backups=_number(env, "AEGIS_ACCESS_LOG_BACKUPS", default=5, least=1, most=1000),
     )
 
 
@@ -181,12 +245,68 @@ def _words(env: environ.Env, name: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in env.str(name, default="").split(",") if word.strip())
 
 
-def _binds(env: environ.Env, name: str, default: str) -> tuple[BindAddress, ...]:
+def _binds(env: environ.Env, name: str, default: str, trusted_proxies: tuple[str, ...]) -> tuple[BindAddress, ...]:
     """Comma separated addresses; `off` switches the listener off."""
     text = env.str(name, default=default)
     if text.strip() == "off":
         return ()
-    return tuple(BindAddress.parse(word, variable=name) for word in text.split(","))
+    binds = tuple(BindAddress.parse(word, variable=name, is_traffic=True) for word in text.split(","))
+    for bind in binds:
+        if bind.proxy_protocol and not trusted_proxies:
+            raise EnvironmentProblem(
+                f"{name}: {bind} needs AEGIS_TRUSTED_PROXIES: without it nobody may say who the client is, and every "
+                "connection would be refused"
+            )
+    return binds
+
+
+def _networks(env: environ.Env, name: str) -> tuple[str, ...]:
+    """Comma separated IP addresses and networks (`10.0.0.0/8`, `2001:db8::/32`)."""
+    words = _words(env, name)
+    for word in words:
+        try:
+            ipaddress.ip_network(word)
+        except ValueError as error:
+            raise EnvironmentProblem(f"{name}: {error}") from error
+    return words
+
+
+def _limits(env: environ.Env, name: str) -> dict[str, float]:
+    """Comma separated `name=value`: seconds for names in `_s`, whole bytes for names in `_bytes`."""
+    limits: dict[str, float] = {}
+    for word in _words(env, name):
+        key, _, text = (part.strip() for part in word.partition("="))
+        if key not in PROXY_LIMITS or key in limits:
+            raise EnvironmentProblem(f"{name}: {key!r} is repeated, or none of {', '.join(PROXY_LIMITS)}")
+        form = _IS_BYTES if key.endswith("_bytes") else _IS_SECONDS
+        if not form.fullmatch(text) or not float(text):
+            raise EnvironmentProblem(f"{name}: {word!r} is not a limit like head_s=30 or max_head_bytes=32768")
+        limits[key] = int(text) if form is _IS_BYTES else float(text)
+    return limits
+
+
+def _number(env: environ.Env, name: str, *, default: int = 0, least: int = 0, most: int = MAX_NUMBER) -> int:
+    """A whole number from `least` to `most`."""
+    text = env.str(name, default="").strip() or str(default)
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise EnvironmentProblem(f"{name}: {text!r} is not a number from {least} to {most}")
+    return int(text)
+
+
+def _cpu_count() -> int:
+    """The processors that this process may use: a container may have fewer than the machine."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(count, MAX_PROCESSES)
+
+
+def _access_log(env: environ.Env, data_dir: Path | None) -> Path | Literal["off", "stdout"]:
+    """A directory, `stdout` or `off`; by default a directory in `data_dir`, or `stdout` without one."""
+    text = env.str("AEGIS_ACCESS_LOG", default="").strip()
+    if text in ("off", "stdout"):
+        return "off" if text == "off" else "stdout"
+    if text:
+        return Path(text).absolute()
+    return "stdout" if data_dir is None else data_dir / "access-log"
 
 
 def _choice(env: environ.Env, name: str, choices: tuple[str, ...]) -> str:

@@ -7,16 +7,14 @@ in the order in which they need each other and stopped the other way round.
 import argparse
 import http.client
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
-from twisted.internet import defer, task
+from twisted.internet import task
 from twisted.internet.threads import deferToThread
 
 from aegis_site import processes
@@ -32,6 +30,7 @@ from aegis_site.environment import (
 )
 from aegis_site.instance_lock import AlreadyRunning, InstanceLock
 from aegis_site.listeners import ListenerProblem, check_listeners_are_free
+from aegis_site.stop_signals import StopSignals
 from aegis_site.supervisor import Supervisor
 
 POLL_S = 0.1
@@ -42,8 +41,6 @@ POLL_MAX_S = 1.0
 ANSWER_DEADLINE_S = 2.0
 # How often the waiting is explained.
 EXPLAIN_EVERY_S = 15.0
-# timeout(1) and make(1) send a signal twice: to the process and to its group.
-IMPATIENT_AFTER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,17 +74,15 @@ class Instance:
         self._environment = environment
         self._demo = demo
         self._supervisor = Supervisor(reactor=reactor, say=say)
-        self._stop_requested = False
-        self._stop_wish: defer.Deferred[None] = defer.Deferred()
-        self._kill_from = 0.0
+        self._signals = StopSignals(reactor=reactor, insist=self._supervisor.kill)
 
     async def run(self) -> None:
         """Start everything, tell when it is ready, wait for a signal, stop everything."""
-        self._reactor.callWhenRunning(self._take_signals)
+        self._reactor.callWhenRunning(self._signals.take)
         await self._start()
         if await self._ready():
             announce(self._ready_block())
-        await self._stop_wish
+        await self._signals.wish
         await self._stop()
 
     async def _start(self) -> None:
@@ -97,14 +92,14 @@ class Instance:
             (self._environment.data_dir / processes.VALKEY_DIRECTORY).mkdir(exist_ok=True)
             start(processes.valkey(self._environment, variables))
             await self._until(lambda: valkey_problem(self._environment.data_dir / VALKEY_SOCKET))
-        if self._stop_requested:
+        if self._signals.is_stop_requested:
             return
         if self._demo:
             start(processes.demo_upstream(self._demo, variables))
         if self._demo and self._demo.has_zoo:
             start(processes.demo_zoo(self._demo, variables))
         start(processes.web(variables))
-        start(processes.proxy(variables))
+        start(processes.proxy(self._environment, variables))
         start(processes.worker(self._environment, variables))
         start(processes.beat(self._environment, variables))
 
@@ -117,12 +112,12 @@ class Instance:
         """True once all are ready, False when asked to stop before."""
         for check in self._ready_checks():
             await self._until(check.problem)
-        return not self._stop_requested
+        return not self._signals.is_stop_requested
 
     async def _until(self, problem: Callable[[], str]) -> None:
         """Wait until `problem`, called in a thread, is empty or a stop is requested; say what is waited for."""
         explain_at, pause_s = self._reactor.seconds() + EXPLAIN_EVERY_S, POLL_S
-        while not self._stop_requested and (text := await deferToThread(problem)):
+        while not self._signals.is_stop_requested and (text := await deferToThread(problem)):
             if self._reactor.seconds() > explain_at:
                 say("aegis", f"not ready yet, {text}".encode())
                 explain_at += EXPLAIN_EVERY_S
@@ -163,19 +158,6 @@ class Instance:
     @property
     def _has_private_valkey(self) -> bool:
         return self._environment.redis_url == f"unix://{self._environment.data_dir / VALKEY_SOCKET}"
-
-    def _take_signals(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._signalled)
-
-    def _signalled(self, number: int, frame: FrameType | None) -> None:
-        """The first signal stops; another one, a moment later, does not wait any longer."""
-        now = self._reactor.seconds()
-        if not self._stop_requested:
-            self._stop_requested, self._kill_from = True, now + IMPATIENT_AFTER_S
-            self._reactor.callFromThread(self._stop_wish.callback, None)
-        elif now > self._kill_from:
-            self._supervisor.kill()
 
 
 def valkey_problem(path: Path) -> str:

@@ -77,10 +77,32 @@ def beat(environment: Environment, variables: Mapping[str, str]) -> Child:
     return Child(name="beat", argv=argv, env=_celery_env(variables, settings="aegis_site.settings_beat"))
 
 
-def proxy(variables: Mapping[str, str]) -> Child:
-    """The data plane."""
+def proxy(environment: Environment, variables: Mapping[str, str]) -> Child:
+    """The data plane: one worker, or the group of them."""
     argv = (sys.executable, str(BASE_DIR / "manage.py"), "runproxy")
-    return Child(name="proxy", argv=argv, env=_python_env(variables))
+    # Longer than a group waits for its workers.
+    stop_within_s = worker_stop_s(environment) + 2
+    return Child(name="proxy", argv=argv, env=_python_env(variables), stop_within_s=stop_within_s)
+
+
+def proxy_worker(
+    environment: Environment, number: int, directory: Path, descriptors: tuple[int, ...], variables: Mapping[str, str]
+) -> Child:
+    """One of several workers. It is the program that this process was, so it gets all of its environment."""
+    argv = (sys.executable, str(BASE_DIR / "manage.py"), "runproxy", "--worker", str(number), "--group", str(directory))
+    return Child(
+        name=f"worker {number}",
+        argv=argv,
+        env={**variables, "MALLOC_ARENA_MAX": "2"},
+        stop_within_s=worker_stop_s(environment),
+        descriptors=descriptors,
+        can_step_down=True,
+    )
+
+
+def worker_stop_s(environment: Environment) -> float:
+    """How long a worker may take to end: its drain (proxyworker.service.DRAIN_S), and two seconds for the rest."""
+    return environment.proxy_drain_delay_s + 12.0
 
 
 def demo_upstream(demo: Demo, variables: Mapping[str, str]) -> Child:

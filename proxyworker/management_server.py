@@ -1,17 +1,24 @@
-"""`/healthz`, `/readyz` and `/metrics` of a worker, on a listener of its own."""
+"""`/healthz`, `/readyz` and `/metrics` of a worker or a group of workers, on a listener of its own."""
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
 
-from twisted.web.http import NOT_ALLOWED, NOT_FOUND, OK, SERVICE_UNAVAILABLE
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
+from twisted.web.http import INTERNAL_SERVER_ERROR, NOT_ALLOWED, NOT_FOUND, OK, SERVICE_UNAVAILABLE
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+log = logging.getLogger("aegis.proxy")
 
 METRICS_CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 # What a page gives: its status, content type and body.
-Page = Callable[[], tuple[int, bytes, bytes]]
+Answer = tuple[int, bytes, bytes]
+Page = Callable[[], Coroutine[Any, Any, Answer]]
 
 
 class _Pages(Resource):
@@ -23,16 +30,30 @@ class _Pages(Resource):
         super().__init__()  # type: ignore[no-untyped-call]
         self._pages = pages
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: Request) -> bytes | int:
         page = self._pages.get(request.path)
         if page is None or request.method not in (b"GET", b"HEAD"):
             request.setResponseCode(NOT_FOUND if page is None else NOT_ALLOWED)
             return b""
-        status, content_type, body = page()
-        request.setResponseCode(status)
-        request.setHeader(b"Content-Type", content_type)
-        request.setHeader(b"Cache-Control", b"no-store")
-        return body
+        Deferred.fromCoroutine(page()).addErrback(_failed).addCallback(_write, request)
+        return NOT_DONE_YET
+
+
+def _failed(failure: Failure) -> Answer:
+    log.error("a management page failed: %s", failure.getTraceback())
+    return INTERNAL_SERVER_ERROR, b"text/plain", b""
+
+
+def _write(answer: Answer, request: Request) -> None:
+    if request.channel is None:  # the client went while its answer was made
+        return
+    status, content_type, body = answer
+    request.setResponseCode(status)
+    request.setHeader(b"Content-Type", content_type)
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    request.setHeader(b"Cache-Control", b"no-store")
+    request.write(body)
+    request.finish()
 
 
 class _QuietSite(Site):
@@ -45,18 +66,23 @@ class _QuietSite(Site):
         """Scrapes and probes are not worth a line."""
 
 
-def management_site(*, problem: Callable[[], str], metrics: Callable[[], bytes]) -> Site:
+def management_site(
+    *,
+    problem: Callable[[], str] | Callable[[], Deferred[str]],
+    metrics: Callable[[], bytes] | Callable[[], Deferred[bytes]],
+) -> Site:
     """The site. `problem()` says why the worker is not ready; empty: it is."""
 
-    def healthz() -> tuple[int, bytes, bytes]:
+    async def healthz() -> Answer:
         return OK, b"application/json", b'{"status": "ok"}'
 
-    def readyz() -> tuple[int, bytes, bytes]:
-        reason = problem()
+    async def readyz() -> Answer:
+        reason = await maybeDeferred(problem)
         document = {"status": "unavailable", "reason": reason} if reason else {"status": "ready"}
         return SERVICE_UNAVAILABLE if reason else OK, b"application/json", json.dumps(document).encode()
 
-    root = _Pages(
-        {b"/healthz": healthz, b"/readyz": readyz, b"/metrics": lambda: (OK, METRICS_CONTENT_TYPE, metrics())}
-    )
+    async def metrics_page() -> Answer:
+        return OK, METRICS_CONTENT_TYPE, await maybeDeferred(metrics)
+
+    root = _Pages({b"/healthz": healthz, b"/readyz": readyz, b"/metrics": metrics_page})
     return _QuietSite(root, timeout=30)  # type: ignore[no-untyped-call]

@@ -1,216 +1,189 @@
-"""From snapshot entries to what traffic uses: the routing index, TLS contexts and upstream pools.
+"""The configuration in force: the routing index, and the upstream pools behind it.
 
 Laws of this module:
-- `build` is pure and slow (keys are parsed): it runs off the reactor thread. `Configuration.install` is quick and runs
-  on it; the last thing it does is one assignment.
-- An entry that cannot be built keeps its host, which answers 502, with the reason; it stops no other entry and there is
-  no laxer fallback. One whose certificate for clients cannot be used is refused by HTTPS only: plain HTTP shows none.
-- One TLS context per identity and one pool per upstream and identity, whatever hosts share them; when no host needs a
-  pool any more, it retires with its connections and sessions.
+- Quick, on the reactor thread. A host is replaced by one assignment for each of its domains, and a domain that moves
+  from one host to another is without a host at no time.
+- One pool per upstream and identity, whatever hosts share them; when no host needs a pool any more, it retires with its
+  connections and sessions.
+- What upstreams carry and how they fare is kept per host, upstream and identity, and survives every change of the host
+  that leaves those as they are (docs/adr/0011).
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TypeVar
+import random
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple
 
+from proxyworker.build import BuiltHost
 from proxyworker.net.deadlines import Sweep
 from proxyworker.net.pool import PoolKey, UpstreamPool
 from proxyworker.net.route import HostRoute, Target
-from proxyworker.net.server_certificate import ServerCertificate, server_certificate
-from proxyworker.policy.balancing import RoundRobin
-from proxyworker.policy.forwarding import upstream_authority
+from proxyworker.policy.balancing import balancer_for
+from proxyworker.policy.header_rules import own_fields
+from proxyworker.policy.health import UpstreamState
 from proxyworker.policy.https import hsts_line
+from proxyworker.policy.retry import RetryBudget
 from proxyworker.policy.routing import RoutingIndex
-from proxyworker.snapshot import HostEntry, LoadedEntry, SnapshotError, Upstream, decode_entry
-from upstream_tls.tls.context import ClientContext, build_context
-from upstream_tls.tls.credentials import CredentialProblem
-from upstream_tls.tls.spec import UpstreamTLSSpec
+from proxyworker.snapshot import HostEntry, Upstream
+from upstream_tls.tls.context import ClientContext
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuiltHost:
-    """An entry made ready. `entry` is None when the host is to be forgotten, or cannot even be read (`rejected`).
-
-    `authorities` are the Host fields of its upstreams under their own names. `certificate` is what clients are shown,
-    None: the default one; `https_rejected`: why they are shown none.
-    """
-
-    host_id: str
-    generation: int
-    entry: HostEntry | None
-    context: ClientContext | None = None
-    authorities: tuple[bytes, ...] = ()
-    rejected: str = ""
-    certificate: ServerCertificate | None = None
-    https_rejected: str = ""
-
-    @property
-    def reason(self) -> str:
-        """What a worker reports of a host that it refuses, wholly or by HTTPS; empty: it refuses nothing."""
-        return self.rejected or (f"HTTPS is refused: {self.https_rejected}" if self.https_rejected else "")
+# 2 ms on the reactor thread.
+HOSTS_AT_ONCE = 100
 
 
-def build(loaded: LoadedEntry) -> BuiltHost:
-    """Parses one entry and its credentials. Never raises for what the entry contains."""
-    if not loaded.entry_json:
-        return BuiltHost(host_id=loaded.host_id, generation=loaded.generation, entry=None)
-    try:
-        entry = decode_entry(loaded.entry_json)
-    except SnapshotError as error:
-        return BuiltHost(host_id=loaded.host_id, generation=loaded.generation, entry=None, rejected=str(error))
-    certificate, https_rejected = _made(lambda: _certificate(entry, loaded))
-    context, rejected = _made(lambda: _context(entry, loaded))
-    authorities, rejected_name = _made(lambda: tuple(_authority(entry, upstream) for upstream in entry.upstreams))
-    return BuiltHost(
-        host_id=loaded.host_id,
-        generation=loaded.generation,
-        entry=entry,
-        context=context,
-        authorities=authorities or (),
-        rejected=rejected or rejected_name,
-        certificate=certificate,
-        https_rejected=https_rejected,
-    )
+class Expiry(NamedTuple):
+    """When a certificate of a host ends, in seconds of Unix time. `role`: shown to upstreams, or to clients."""
+
+    host: str
+    role: Literal["client", "server"]
+    not_after: float
 
 
-def _made(make: Callable[[], T]) -> tuple[T | None, str]:
-    """What `make` returns, or why it cannot be made."""
-    try:
-        return make(), ""
-    except CredentialProblem as problem:
-        return None, f"{problem.code}: {problem.message}"
-    except Exception as error:  # noqa: BLE001 (a bad entry must not stop the others, whatever is wrong with it)
-        return None, f"configuration cannot be used: {type(error).__name__}"
+class InstalledHost(NamedTuple):
+    """A host in force, and what is to be undone when it changes."""
 
-
-def _certificate(entry: HostEntry, loaded: LoadedEntry) -> ServerCertificate | None:
-    chain_pem = entry.downstream_tls.certificate
-    if not chain_pem:
-        return None
-    if loaded.open_downstream_key is None:
-        raise CredentialProblem("key_missing", "the certificate for clients has no key")
-    return server_certificate(chain_pem.encode(), loaded.open_downstream_key())
-
-
-def _context(entry: HostEntry, loaded: LoadedEntry) -> ClientContext | None:
-    https = [upstream.address for upstream in entry.upstreams if upstream.scheme == "https"]
-    if not https:
-        return None
-    context = build_context(_spec(entry, loaded))
-    for address in https:
-        context.open(address)  # names that no session can be opened with must fail here, not under traffic
-    return context
-
-
-def _authority(entry: HostEntry, upstream: Upstream) -> bytes:
-    return upstream_authority(
-        scheme=upstream.scheme,
-        address=upstream.address,
-        port=upstream.port,
-        server_name=entry.upstream_tls.server_name if upstream.scheme == "https" else "",
-    )
-
-
-def _spec(entry: HostEntry, loaded: LoadedEntry) -> UpstreamTLSSpec:
-    tls = entry.upstream_tls
-    key = b""
-    if tls.client_certificate:
-        if loaded.open_client_key is None:
-            raise CredentialProblem("client_certificate_missing", "mTLS is on but no client key is configured")
-        key = loaded.open_client_key()
-    return UpstreamTLSSpec(
-        client_chain_pem=tls.client_certificate.encode(),
-        client_key_pem=key,
-        ca_pem=tls.ca_certificate.encode(),
-        skip_verify=tls.skip_verify,
-        server_name=tls.server_name,
-        verify_name=tls.verify_name,
-        min_version=tls.min_version,
-        max_version=tls.max_version,
-        ciphers=tls.ciphers,
-        alpn=tls.alpn,
-        crl_pem=tls.crl.encode(),
-        pinned_spki_sha256=tls.pinned_spki_sha256,
-        verify_depth=tls.verify_depth,
-    )
+    domains: tuple[str, ...]
+    pool_keys: tuple[PoolKey, ...]
+    route: HostRoute
+    client_not_after: float
 
 
 class Configuration:
     """The configuration in force, and the pools behind it. Lives on the reactor thread."""
 
     def __init__(self, *, loop: asyncio.AbstractEventLoop, sweep: Sweep) -> None:
-        self.current: RoutingIndex[HostRoute] = RoutingIndex({}, {})
+        self.current: RoutingIndex[HostRoute] = RoutingIndex()
         self.generation = 0
         self._loop = loop
         self._sweep = sweep
-        self._hosts: dict[str, BuiltHost] = {}
-        self._domains: dict[str, tuple[str, ...]] = {}
+        self._hosts: dict[str, InstalledHost] = {}
         self._owners: dict[str, str] = {}
         self._pools: dict[PoolKey, UpstreamPool] = {}
         self._uses: dict[PoolKey, int] = {}
+        self._reasons: dict[str, str] = {}
+        self._refusing: set[str] = set()
 
     @property
     def accepted_count(self) -> int:
         """How many hosts take traffic."""
-        return sum(1 for host in self._hosts.values() if not host.rejected)
+        return len(self._hosts) - len(self._refusing)
+
+    @property
+    def rejected_count(self) -> int:
+        """How many entries cannot be used, or not by HTTPS."""
+        return len(self._reasons)
 
     @property
     def rejected(self) -> tuple[tuple[str, str], ...]:
         """`(host id, reason)` of every entry that cannot be used, or not by HTTPS."""
-        return tuple((host.host_id, reason) for host in self._hosts.values() if (reason := host.reason))
+        return tuple(self._reasons.items())
 
     @property
     def idle_connection_count(self) -> int:
         """How many upstream connections wait for work."""
         return sum(pool.idle_count for pool in self._pools.values())
 
+    def upstreams_up(self) -> Iterator[tuple[str, str, bool]]:
+        """`(host name, label, is up)` of every upstream that has others beside it, whatever changes meanwhile."""
+        for host in list(self._hosts.values()):
+            if host.route.passive_health is not None:
+                for target in host.route.targets:
+                    yield host.route.name, target.label, not target.state.out_until
+
+    @property
+    def open_connection_count(self) -> int:
+        """How many upstream connections there are, but for those of pools that retired and end with their answer."""
+        return sum(pool.open_count for pool in self._pools.values())
+
+    def expiries(self) -> Iterator[Expiry]:
+        """When the hosts' certificates end. The configuration may change while this is iterated over."""
+        for host in list(self._hosts.values()):
+            if host.client_not_after:
+                yield Expiry(host.route.name, "client", host.client_not_after)
+            if host.route.certificate is not None:
+                yield Expiry(host.route.name, "server", host.route.certificate.not_after)
+
     def install(self, built: Iterable[BuiltHost]) -> None:
         """Replaces, adds or forgets the hosts named in `built`. Requests under way keep what they captured."""
-        released: list[PoolKey] = []
-        removed: list[str] = []
-        added: dict[str, HostRoute] = {}
-        # Of a host that comes twice the last one stands.
-        for host in {host.host_id: host for host in built}.values():
-            self.generation = max(self.generation, host.generation)
-            released += self._pool_keys(self._hosts.pop(host.host_id, None))
-            domains = self._give_up(host.host_id)
-            removed += domains
-            if host.entry is not None or host.rejected:
-                self._hosts[host.host_id] = host
-                # An entry that cannot even be read leaves the domains known before to the answer 502.
-                self._domains[host.host_id] = host.entry.domains if host.entry is not None else domains
-                self._owners.update(dict.fromkeys(self._domains[host.host_id], host.host_id))
-                added.update(dict.fromkeys(self._domains[host.host_id], self._route(host)))
-        self.current = self.current.replacing(removed, added)
-        for key in released:
-            self._release(key)
+        for _ in self.installing(built):
+            pass
 
-    def _give_up(self, host_id: str) -> tuple[str, ...]:
-        """Takes the host's domains from it. Another host may have taken one over before: that one it does not have."""
-        domains = tuple(name for name in self._domains.pop(host_id, ()) if self._owners.get(name) == host_id)
-        for domain in domains:
-            del self._owners[domain]
+    def installing(self, built: Iterable[BuiltHost]) -> Iterator[None]:
+        """As `install`, but yields after each HOSTS_AT_ONCE hosts or pools: traffic has its turn. One at a time."""
+        # Of a host that comes twice the last one stands.
+        hosts = {host.host_id: host for host in built}
+        released: list[PoolKey] = []
+        given_up: list[tuple[str, str]] = []
+        for number, host in enumerate(hosts.values(), 1):
+            before = self._hosts.pop(host.host_id, None)
+            kept = self._replace(host, before)
+            if before is not None:
+                released += before.pool_keys
+                given_up += [(domain, host.host_id) for domain in before.domains if domain not in kept]
+            if number % HOSTS_AT_ONCE == 0:
+                yield
+        self._give_up(given_up)
+        self.generation = max([self.generation, *(host.generation for host in hosts.values())])
+        for number, key in enumerate(released, 1):
+            self._release(key)
+            if number % HOSTS_AT_ONCE == 0:
+                yield
+
+    def _replace(self, host: BuiltHost, before: InstalledHost | None) -> tuple[str, ...]:
+        """Puts a host in the place of what it was. The domains that it has now."""
+        self._note(host)
+        if host.entry is None and not host.rejected:
+            return ()
+        # An entry that cannot even be read leaves the domains known before to the answer 502.
+        domains = host.entry.domains if host.entry else self._owned(host.host_id, before)
+        keys = self._pool_keys(host)
+        route = self._route(host, keys, before.route if before else None)
+        self._hosts[host.host_id] = InstalledHost(domains, keys, route, host.client_not_after)
+        self._owners.update(dict.fromkeys(domains, host.host_id))
+        self.current.put(dict.fromkeys(domains, route))
         return domains
+
+    def _give_up(self, domains: list[tuple[str, str]]) -> None:
+        """Takes domains from hosts. Another host may have taken one over before: that one it does not have."""
+        for domain, host_id in domains:
+            if self._owners.get(domain) == host_id:
+                del self._owners[domain]
+                self.current.remove((domain,))
+
+    def _owned(self, host_id: str, before: InstalledHost | None) -> tuple[str, ...]:
+        return tuple(domain for domain in before.domains if self._owners.get(domain) == host_id) if before else ()
+
+    def _note(self, host: BuiltHost) -> None:
+        """Keeps count of what is refused, so that nobody has to walk over all hosts for it."""
+        self._reasons.pop(host.host_id, None)
+        self._refusing.discard(host.host_id)
+        if host.reason:
+            self._reasons[host.host_id] = host.reason
+        if host.rejected:
+            self._refusing.add(host.host_id)
 
     def close(self) -> None:
         """Retires every pool."""
         for pool in self._pools.values():
             pool.retire()
 
-    def _route(self, host: BuiltHost) -> HostRoute:
+    def _route(self, host: BuiltHost, pool_keys: tuple[PoolKey, ...], before: HostRoute | None) -> HostRoute:
         entry = host.entry
-        targets: list[Target] = []
-        if entry is not None and not host.rejected:
-            for upstream, authority, key in zip(entry.upstreams, host.authorities, self._pool_keys(host), strict=True):
-                targets.append(self._target(upstream, authority, self._use(key, host.context)))
+        targets = self._targets(host, pool_keys, before)
+        # With nothing to choose from, an upstream is tried whatever became of the last request.
+        chooser = entry if sum(not target.drain for target in targets) > 1 else None
+        if chooser is None or not chooser.passive_health.max_failures:
+            for target in targets:
+                target.state.recover()
         return HostRoute(
             host_id=host.host_id,
             name=entry.name if entry else host.host_id,
             preserve_host=entry.preserve_host if entry else False,
-            balancer=RoundRobin(targets),
+            balancer=balancer_for(entry.load_balancing if entry else "round_robin", targets, random.random),
+            targets=targets,
+            passive_health=chooser.passive_health if chooser else None,
+            budget=self._budget(chooser, before) if chooser else None,
+            only_target=targets[0] if len(targets) == 1 and not targets[0].drain else None,
             websockets=entry.websockets if entry else False,
             rejected=host.rejected,
             certificate=host.certificate,
@@ -218,23 +191,49 @@ class Configuration:
             https_rejected=host.https_rejected if entry else host.rejected,
             force_https=entry.downstream_tls.force_https if entry else False,
             hsts=hsts_line(entry.downstream_tls.hsts_max_age_s) if entry else b"",
+            request_headers=host.header_rules[0],
+            response_headers=host.header_rules[1],
+            own_fields=own_fields(host.header_rules[1]),
+            max_body_bytes=entry.limits.max_body_bytes if entry else 0,
+            access_log=entry.access_log if entry else True,
         )
 
+    def _budget(self, entry: HostEntry, before: HostRoute | None) -> RetryBudget:
+        """The one that the host has, unless its rules change."""
+        if before is not None and before.budget is not None and before.budget.rules == entry.retries:
+            return before.budget
+        return RetryBudget(entry.retries, self._sweep.now)
+
+    def _targets(self, host: BuiltHost, pool_keys: tuple[PoolKey, ...], before: HostRoute | None) -> tuple[Target, ...]:
+        entry = host.entry
+        if entry is None or host.rejected:
+            return ()
+        states = {_upstream_of(target.pool.key): target.state for target in before.targets} if before else {}
+        targets: list[Target] = []
+        for upstream, authority, key in zip(entry.upstreams, host.authorities, pool_keys, strict=True):
+            state = states.setdefault(_upstream_of(key), UpstreamState())
+            targets.append(self._target(upstream, authority, self._use(key, host.context), state))
+        return tuple(targets)
+
     @staticmethod
-    def _target(upstream: Upstream, authority: bytes, pool: UpstreamPool) -> Target:
+    def _target(upstream: Upstream, authority: bytes, pool: UpstreamPool, state: UpstreamState) -> Target:
         address = f"[{upstream.address}]" if ":" in upstream.address else upstream.address
         return Target(
             upstream_id=upstream.upstream_id,
             label=f"{upstream.scheme}://{address}:{upstream.port}",
             authority=authority,
             pool=pool,
+            state=state,
+            weight=upstream.weight,
+            backup=upstream.backup,
+            drain=upstream.drain,
         )
 
     @staticmethod
-    def _pool_keys(host: BuiltHost | None) -> list[PoolKey]:
-        if host is None or host.entry is None or host.rejected:
-            return []
-        return [
+    def _pool_keys(host: BuiltHost) -> tuple[PoolKey, ...]:
+        if host.entry is None or host.rejected:
+            return ()
+        return tuple(
             PoolKey(
                 address=upstream.address,
                 port=upstream.port,
@@ -242,7 +241,7 @@ class Configuration:
                 deadlines=host.entry.deadlines,
             )
             for upstream in host.entry.upstreams
-        ]
+        )
 
     def _use(self, key: PoolKey, context: ClientContext | None) -> UpstreamPool:
         pool = self._pools.get(key)
@@ -257,3 +256,8 @@ class Configuration:
         if not self._uses[key]:
             del self._uses[key]
             self._pools.pop(key).retire()
+
+
+def _upstream_of(key: PoolKey) -> tuple[str, int, str]:
+    """What an upstream is, whatever the deadlines that its host has for it."""
+    return key.address, key.port, key.identity

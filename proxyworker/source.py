@@ -7,26 +7,30 @@ Laws of this module:
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 
-from proxyworker.runtime import BuiltHost, Configuration, build
+from proxyworker.build import BuiltHost, build
+from proxyworker.runtime import Configuration
 from proxyworker.snapshot import LoadedEntry, WorkerReport
 
 log = logging.getLogger("aegis.proxy")
 
 POLL_S = 5.0
 REPORT_EVERY_S = 15.0
+# A broken upstream fails all the time: that alone is no reason for more writes to the database than this.
+FAILURES_EVERY_S = 5.0
 
 
 class Feed(Protocol):
     """The control plane, as a worker sees it. Called off the reactor thread; may raise anything."""
 
-    def entries_since(self, generation: int) -> Sequence[LoadedEntry]:
-        """Entries newer than `generation` in ascending order; for 0 all living ones."""
+    def entries_since(self, generation: int) -> Iterable[LoadedEntry]:
+        """Entries newer than `generation` in ascending order; for 0 all living ones. Read as they are built."""
 
     def record_report(self, report: WorkerReport) -> None:
         """Keeps what the worker says about itself."""
@@ -36,7 +40,8 @@ class ConfigurationSource:
     """Loads what is new into a Configuration and reports to the feed.
 
     `clock` is an IReactorTime. `in_thread(function)` runs a function off the reactor thread and gives a Deferred of its
-    result. `report(configuration)` makes the report of this process. `on_first_load()` is called once.
+    result. `report(configuration)` makes the report of this process, `reported(report)` hears that the feed has it.
+    `on_first_load()` is called once.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class ConfigurationSource:
         clock: Any,
         in_thread: Callable[[Callable[[], Any]], Deferred[Any]],
         report: Callable[[Configuration], WorkerReport],
+        reported: Callable[[WorkerReport], None],
         on_first_load: Callable[[], None],
     ) -> None:
         self._feed = feed
@@ -54,6 +60,7 @@ class ConfigurationSource:
         self._clock = clock
         self._in_thread = in_thread
         self._report = report
+        self._on_reported = reported
         self._on_first_load = on_first_load
         self._polling = LoopingCall(self.look)
         self._polling.clock = clock
@@ -91,7 +98,7 @@ class ConfigurationSource:
     async def _load(self) -> None:
         try:
             built = await self._in_thread(self._fetch)
-            self._install(built)
+            await self._install(built)
             await self._send_report()
         except Exception as error:  # noqa: BLE001 (whatever keeps the feed away, the traffic goes on)
             if not self._was_away:
@@ -105,9 +112,10 @@ class ConfigurationSource:
     def _fetch(self) -> list[BuiltHost]:
         return [build(entry) for entry in self._feed.entries_since(self._configuration.generation)]
 
-    def _install(self, built: list[BuiltHost]) -> None:
+    async def _install(self, built: list[BuiltHost]) -> None:
         if built:
-            self._configuration.install(built)
+            for _ in self._configuration.installing(built):
+                await deferLater(self._clock, 0)  # traffic has its turn
             log.info("configuration generation %d: %d hosts changed", self._configuration.generation, len(built))
             for host in built:
                 if host.reason:
@@ -118,9 +126,12 @@ class ConfigurationSource:
 
     async def _send_report(self) -> None:
         report = self._report(self._configuration)
+        without_failures = replace(report, failures=())
         now = self._clock.seconds()
-        if report == self._reported and now - self._reported_s < REPORT_EVERY_S:
+        due_after_s = FAILURES_EVERY_S if report.failures else REPORT_EVERY_S
+        if without_failures == self._reported and now - self._reported_s < due_after_s:
             return
         await self._in_thread(lambda: self._feed.record_report(report))
-        self._reported = report
+        self._reported = without_failures
         self._reported_s = now
+        self._on_reported(report)

@@ -17,6 +17,8 @@ from aegis_site.demo import Demo
 from aegis_site.environment import BindAddress, read_environment
 from aegis_site.instance import Instance, ReadyCheck, main, valkey_problem
 from aegis_site.instance_lock import InstanceLock
+from aegis_site.stop_signals import IMPATIENT_AFTER_S
+from aegis_site.supervisor import Supervisor
 from tests.support.ports import free_port
 
 
@@ -163,13 +165,13 @@ def test_a_configured_redis_is_used_instead_of_a_private_one(url: str, is_privat
 def test_impatience_counts_only_after_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some programs send a signal to a process and to its group; that is one wish, not two."""
     clock = FakeReactor()
-    subject = Instance(reactor=clock, environment=read_environment(VARIABLES), demo=None)
     kills: list[float] = []
-    monkeypatch.setattr(subject._supervisor, "kill", lambda: kills.append(clock.seconds()))
-    for pause_s in (0, 0.1, instance.IMPATIENT_AFTER_S):
+    monkeypatch.setattr(Supervisor, "kill", lambda _: kills.append(clock.seconds()))
+    subject = Instance(reactor=clock, environment=read_environment(VARIABLES), demo=None)
+    for pause_s in (0, 0.1, IMPATIENT_AFTER_S):
         clock.advance(pause_s)
-        subject._signalled(2, None)
-    assert kills == [0.1 + instance.IMPATIENT_AFTER_S]
+        subject._signals.signalled(2, None)
+    assert kills == [0.1 + IMPATIENT_AFTER_S]
 
 
 def test_a_second_instance_ends_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

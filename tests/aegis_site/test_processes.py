@@ -1,5 +1,6 @@
 """processes: command lines without secrets, environments with just what is needed."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from aegis_site import processes
 from aegis_site.demo import Demo
 from aegis_site.environment import BASE_DIR, BindAddress, read_environment
 from aegis_site.supervisor import Child
+from proxyworker.service import DRAIN_S
 
 VARIABLES = {
     "PATH": "/usr/bin",
@@ -29,7 +31,7 @@ def children() -> list[Child]:
         processes.web(VARIABLES),
         processes.worker(ENVIRONMENT, VARIABLES),
         processes.beat(ENVIRONMENT, VARIABLES),
-        processes.proxy(VARIABLES),
+        processes.proxy(ENVIRONMENT, VARIABLES),
         processes.demo_upstream(Demo(Path("/data"), BindAddress("127.0.0.1", 4433)), VARIABLES),
         processes.demo_zoo(Demo(Path("/data"), BindAddress("127.0.0.1", 4433)), VARIABLES),
     ]
@@ -74,3 +76,18 @@ def test_the_scheduler_keeps_its_state_in_the_data_directory() -> None:
     argv = processes.beat(ENVIRONMENT, VARIABLES).argv
     assert argv[argv.index("--schedule") + 1] == "/data/beat-schedule"
     assert argv[argv.index("--pidfile") + 1] == ""
+
+
+def test_a_worker_of_a_group_is_the_program_that_the_group_was() -> None:
+    """All of its environment, its number, where it answers, and its sockets; it says itself when it ends."""
+    child = processes.proxy_worker(ENVIRONMENT, 2, Path("/run/group"), (7, 9), VARIABLES)
+    assert child.argv[1:] == (str(BASE_DIR / "manage.py"), "runproxy", "--worker", "2", "--group", "/run/group")
+    assert child.env == {**VARIABLES, "MALLOC_ARENA_MAX": "2"}
+    assert child.descriptor_map() == {0: "w", 1: "r", 2: "r", 3: 7, 4: 9, 5: "r"}
+
+
+def test_the_proxy_gets_the_time_that_its_workers_need() -> None:
+    """Who stops it waits longer than it waits for its workers, and that longer than they drain."""
+    patient = dataclasses.replace(ENVIRONMENT, proxy_drain_delay_s=20)
+    worker = processes.proxy_worker(patient, 1, Path("/run/group"), (), VARIABLES)
+    assert 20 + DRAIN_S < worker.stop_within_s < processes.proxy(patient, VARIABLES).stop_within_s == 34

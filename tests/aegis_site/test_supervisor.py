@@ -28,8 +28,8 @@ NO_PID = 2**22 + 1
 class FakeProcess:
     """A process transport. `signals` are those that it got; it ends when the test says so."""
 
-    def __init__(self, protocol: Any, argv: tuple[str, ...], env: dict[str, str]) -> None:
-        self.protocol, self.argv, self.env = protocol, argv, env
+    def __init__(self, protocol: Any, argv: tuple[str, ...], env: dict[str, str], descriptors: dict[int, Any]) -> None:
+        self.protocol, self.argv, self.env, self.descriptors = protocol, argv, env, descriptors
         self.pid = NO_PID
         self.signals: list[int] = []
         self.has_ended = False
@@ -58,10 +58,10 @@ class FakeReactor(Clock):
         self.spawned: list[FakeProcess] = []
         self.refuses_to_spawn = False
 
-    def spawnProcess(self, protocol: Any, executable: str, argv: tuple[str, ...], env: dict[str, str]) -> None:
+    def spawnProcess(self, protocol: Any, executable: str, argv: tuple[str, ...], **more: Any) -> None:
         if self.refuses_to_spawn:
             raise BlockingIOError(11, "Resource temporarily unavailable")
-        self.spawned.append(FakeProcess(protocol, argv, env))
+        self.spawned.append(FakeProcess(protocol, argv, more["env"], more["childFDs"]))
 
 
 class Stage:
@@ -213,3 +213,62 @@ def test_a_name_is_taken_once(stage: Stage) -> None:
     stage.start()
     with pytest.raises(ValueError, match="web runs already"):
         stage.start()
+
+
+def test_descriptors_are_inherited_from_three_on(stage: Stage) -> None:
+    """Behind them stands the one by which a child steps down, when it can."""
+    assert stage.start("plain", descriptors=(8,)).descriptors == {0: "w", 1: "r", 2: "r", 3: 8}
+    assert stage.start("leaving", descriptors=(8, 6), can_step_down=True).descriptors[5] == "r"
+
+
+def test_who_steps_down_has_a_successor_at_once(stage: Stage) -> None:
+    """Both run until the first one has ended, which is no crash."""
+    old = stage.start(can_step_down=True)
+    old.protocol.childDataReceived(3, b"x")
+    assert stage.runs == 2
+    old.end()
+    stage.reactor.advance(STOP_DEADLINE_S * 2)
+    assert (stage.runs, old.signals) == (2, [])
+    assert stage.said == [("web", b"ends; starting its successor")]
+    stage.reactor.spawned[-1].end(number=signal.SIGKILL)
+    stage.reactor.advance(RESTART_DELAY_MIN_S)
+    assert stage.runs == 3
+
+
+def test_who_has_stepped_down_and_stays_is_killed(stage: Stage) -> None:
+    """It has as much time as when it is stopped; its successor is left alone."""
+    old = stage.start(can_step_down=True, stop_within_s=3.0)
+    old.protocol.childDataReceived(3, b"x")
+    stage.reactor.advance(3)
+    assert (old.signals, stage.reactor.spawned[-1].signals) == ([signal.SIGKILL], [])
+
+
+def test_stopping_stops_predecessors_too(stage: Stage) -> None:
+    """It waits for both, and a word from one that is being stopped starts nothing."""
+    old = stage.start(can_step_down=True)
+    old.protocol.childDataReceived(3, b"x")
+    new = stage.reactor.spawned[-1]
+    stopped = stage.stop()
+    new.protocol.childDataReceived(3, b"x")
+    assert (old.signals, new.signals, stage.runs) == ([signal.SIGTERM], [signal.SIGTERM], 2)
+    new.end()
+    assert not stopped.called
+    old.end()
+    assert stopped.called
+
+
+def test_output_of_a_child_that_can_step_down_is_no_word_to_do_so(stage: Stage) -> None:
+    """Standard output and error are passed on as ever."""
+    process = stage.start(can_step_down=True)
+    process.protocol.childDataReceived(1, b"hello\n")
+    assert (stage.said, stage.runs) == ([("web", b"hello")], 1)
+
+
+def test_a_child_may_have_a_deadline_of_its_own(stage: Stage) -> None:
+    """Who drains connections needs longer."""
+    process = stage.start(stop_within_s=30.0)
+    stage.stop()
+    stage.reactor.advance(29)
+    assert process.signals == [signal.SIGTERM]
+    stage.reactor.advance(1)
+    assert process.signals == [signal.SIGTERM, signal.SIGKILL]

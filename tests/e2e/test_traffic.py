@@ -1,10 +1,14 @@
 """Requests through the proxy to a real nginx that demands a client certificate."""
 
 import base64
+import json
 import sqlite3
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
+from proxyworker.access_log.files import file_name
 from tests.e2e.conftest import HostDocument
 from tests.support.certificates import Authority, Leaf, expired
 from tests.support.instance import Instance
@@ -41,6 +45,28 @@ def test_the_proxy_presents_the_hosts_client_certificate(
     eventually(lambda: aegis.proxy(domain).status == 200, within_s=LIVE_WITHIN_S)
     document = seen(aegis.proxy(domain).body)
     assert (document["subject"], document["verify"], document["sni"]) == ("CN=orders", "SUCCESS", "backend.internal")
+
+
+def test_what_was_answered_is_in_the_access_log_and_the_metrics(
+    aegis: Instance, host_document: HostDocument, client_ca: Authority
+) -> None:
+    """In the file of its host in the data directory; the end of its client certificate is a metric."""
+    leaf = client_ca.client("orders")
+    host = aegis.create_host(**host_document(leaf))
+    domain = host["domains"][0]
+    eventually(lambda: aegis.proxy(domain).status == 200, within_s=LIVE_WITHIN_S)
+    log = aegis.data_dir / "access-log" / file_name(host["name"])
+    eventually(lambda: log.exists() and '"status":200,' in log.read_text(), within_s=15)
+    answered = json.loads(log.read_text().splitlines()[-1])
+    assert (answered["host"], answered["upstream_status"], answered["attempts"]) == (host["name"], 200, 1)
+    expiry = {sample.labels.get("host"): sample.value for sample in aegis_certificates(aegis)}
+    assert expiry[host["name"]] == int(leaf.certificate.not_valid_after_utc.timestamp())
+
+
+def aegis_certificates(aegis: Instance) -> list[Sample]:
+    """The ends of certificates that the worker tells."""
+    families = text_string_to_metric_families(aegis.metrics().body.decode())
+    return [sample for family in families for sample in family.samples if "certificate_not_after" in sample.name]
 
 
 def test_a_host_without_certificate_gets_nginx_refusal(aegis: Instance, host_document: HostDocument) -> None:

@@ -1,8 +1,10 @@
 """`/healthz`, `/readyz` and `/metrics` of a worker."""
 
 import json
+import logging
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -58,3 +60,40 @@ def test_other_methods_are_not_allowed() -> None:
 def test_head_has_no_body() -> None:
     """As GET, without the body."""
     assert ask(b"/healthz", method=b"HEAD") == (200, b"application/json", b"")
+
+
+def test_an_answer_that_takes_time(caplog: pytest.LogCaptureFixture) -> None:
+    """It is written when it is there; a client that has gone meanwhile is no error."""
+    for is_patient in (True, False):
+        pending: Deferred[str] = Deferred()
+        site = management_site(problem=lambda pending=pending: pending, metrics=lambda: b"")
+        protocol = site.buildProtocol(None)
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        protocol.dataReceived(b"GET /readyz HTTP/1.0\r\n\r\n")
+        if is_patient:
+            pending.callback("worker 2 is not ready")
+            assert b" 503 " in transport.value().split(b"\r\n")[0]
+            assert transport.value().endswith(b'"reason": "worker 2 is not ready"}')
+        protocol.connectionLost(Failure(ConnectionDone()))
+        if not is_patient:
+            pending.callback("")
+    assert caplog.records == []
+
+
+def test_a_page_that_fails_is_logged_and_answered(caplog: pytest.LogCaptureFixture) -> None:
+    """500 without a word of the reason."""
+
+    def broken() -> bytes:
+        raise ValueError("canary")
+
+    site = management_site(problem=lambda: "", metrics=broken)
+    protocol = site.buildProtocol(None)
+    transport = StringTransport()
+    protocol.makeConnection(transport)
+    with caplog.at_level(logging.ERROR, "aegis.proxy"):
+        protocol.dataReceived(b"GET /metrics HTTP/1.0\r\n\r\n")
+    protocol.connectionLost(Failure(ConnectionDone()))
+    assert b" 500 " in transport.value().split(b"\r\n")[0]
+    assert b"canary" not in transport.value()
+    assert "canary" in caplog.text

@@ -1,36 +1,24 @@
-"""From snapshot entries to what traffic uses."""
+"""The configuration in force."""
 
 import dataclasses
 
 import pytest
 
+from proxyworker import runtime
+from proxyworker.build import build
 from proxyworker.net.deadlines import Sweep
-from proxyworker.runtime import Configuration, build
+from proxyworker.net.route import Target
+from proxyworker.runtime import Configuration
 from proxyworker.snapshot import (
-    SCHEMA_VERSION,
-    DownstreamTLS,
+    Deadlines,
     HostEntry,
     LoadedEntry,
     Upstream,
-    UpstreamTLS,
     encode_entry,
-    entry_digest,
 )
+from tests.proxyworker.entries import CLIENT, HTTPS, SITE, site, tls, tombstone
 from tests.proxyworker.net.proxy import entry, loaded, upstream
 from tests.support.certificates import Authority
-
-CA = Authority()
-CLIENT = CA.client()
-SITE = CA.server("app.test")
-HTTPS = upstream(scheme="https", address="app.internal")
-
-
-def tls(**changes: object) -> UpstreamTLS:
-    return UpstreamTLS(**{"ca_certificate": CA.pem, **changes})  # type: ignore[arg-type]
-
-
-def tombstone(host_id: str, generation: int) -> LoadedEntry:
-    return LoadedEntry(host_id=host_id, generation=generation, digest="", entry_json="")
 
 
 @pytest.fixture
@@ -48,21 +36,7 @@ def name_at(configuration: Configuration, domain: bytes) -> str | None:
     return route.name if route else None
 
 
-# Building
-
-
-def site(**changes: object) -> HostEntry:
-    """A host with a certificate for its clients."""
-    return entry(downstream_tls=DownstreamTLS(**{"certificate": SITE.chain_pem, **changes}))  # type: ignore[arg-type]
-
-
-def test_certificate_for_clients_is_built_with_its_key() -> None:
-    """It covers what it names; without one, clients get the default certificate."""
-    built = build(loaded(site(), downstream_key_pem=SITE.key_pem.encode()))
-    assert built.certificate is not None
-    assert built.certificate.names.cover("app.test")
-    assert (built.rejected, built.https_rejected, built.reason) == ("", "", "")
-    assert build(loaded(entry())).certificate is None
+# HTTPS
 
 
 @pytest.mark.parametrize(
@@ -85,7 +59,7 @@ def test_unusable_certificate_rejects_https_only(
     route = configuration.current.find(b"app.test")
     assert route is not None
     assert route.https_rejected.startswith(reason)
-    assert (route.rejected, route.certificate, len(route.balancer.order())) == ("", None, 1)
+    assert (route.rejected, route.certificate, len(route.targets)) == ("", None, 1)
 
 
 def test_unusable_upstream_configuration_leaves_the_certificate(configuration: Configuration) -> None:
@@ -115,86 +89,18 @@ def test_flags_of_https_reach_the_route(configuration: Configuration) -> None:
     assert (route.force_https, route.hsts) == (True, b"Strict-Transport-Security: max-age=600")
 
 
-def test_another_certificate_is_another_entry() -> None:
-    """The key takes part in the digest through its fingerprint."""
-    digests = {entry_digest(encode_entry(site(key_spki_sha256=name))) for name in ("00", "11")}
-    assert len(digests) == 2
-
-
-def test_http_host_needs_no_context() -> None:
-    """TLS settings do not concern http upstreams."""
-    built = build(loaded(entry(upstream_tls=UpstreamTLS(ca_certificate="nonsense"))))
-    assert (built.context, built.rejected) == (None, "")
-    assert built.authorities == (b"10.0.0.1:8080",)
-
-
-def test_server_name_is_the_authority_of_https_upstreams_only() -> None:
-    """The name that is checked is also the name that is asked for."""
-    built = build(loaded(entry(HTTPS, upstream(2), upstream_tls=tls(server_name="orders.internal"))))
-    assert built.authorities == (b"orders.internal:8080", b"10.0.0.2:8080")
-
-
-@pytest.mark.parametrize(
-    ("host", "key", "reason"),
-    [
-        (entry(HTTPS, upstream_tls=tls(ca_certificate="x")), None, "bad_pem: This is not PEM"),
-        (
-            entry(HTTPS, upstream_tls=tls(client_certificate=CLIENT.chain_pem)),
-            None,
-            "client_certificate_missing: mTLS is on but no client key is configured",
-        ),
-        (
-            entry(HTTPS, upstream_tls=tls(client_certificate=CLIENT.chain_pem)),
-            CA.client().key_pem,
-            "key_mismatch: tls: private key does not match public key",
-        ),
-        (
-            entry(HTTPS, upstream_tls=tls(server_name="bücher")),
-            None,
-            "bad_name: This is not a name that a certificate can hold.",
-        ),
-        (entry(HTTPS, upstream_tls=tls(server_name="a\0b")), None, "bad_name: "),
-        (entry(upstream(address="bücher")), None, "configuration cannot be used: UnicodeEncodeError"),
-    ],
-)
-def test_what_cannot_be_used_is_rejected_with_the_reason(host: HostEntry, key: str | None, reason: str) -> None:
-    """Building never raises; everything that could fail under traffic fails here."""
-    built = build(loaded(host, key_pem=key.encode() if key else None))
-    assert built.rejected.startswith(reason)
-    assert built.context is None
-
-
-def test_key_that_cannot_be_opened_rejects_without_its_text() -> None:
-    """An exception of the keyring may hold anything: only its type is told."""
-
-    def open_client_key() -> bytes:
-        raise ValueError("secret")
-
-    sealed = dataclasses.replace(
-        loaded(entry(HTTPS, upstream_tls=tls(client_certificate=CLIENT.chain_pem))), open_client_key=open_client_key
-    )
-    assert build(sealed).rejected == "configuration cannot be used: ValueError"
-
-
-def test_unreadable_entry_and_tombstone() -> None:
-    """The one is rejected, the other forgotten."""
-    bad = LoadedEntry(host_id="h", generation=3, digest="", entry_json='{"schema_version": 99}')
-    assert build(bad).rejected == f"entry has schema version 99, this worker knows {SCHEMA_VERSION}"
-    gone = build(tombstone("h", 4))
-    assert (gone.entry, gone.rejected, gone.generation) == (None, "", 4)
-
-
 # Installing
 
 
 def test_install_adds_replaces_and_forgets(configuration: Configuration) -> None:
-    """One assignment; what was captured before does not change."""
+    """What a request captured before does not change."""
     install(configuration, loaded(entry(domain="a.test", host_id="1")), loaded(entry(domain="b.test", host_id="2"), 2))
-    before = configuration.current
+    before = configuration.current.find(b"a.test")
     assert (configuration.generation, configuration.accepted_count) == (2, 2)
     install(configuration, loaded(entry(domain="c.test", host_id="1"), 3), tombstone("2", 4))
     assert [name_at(configuration, domain) for domain in (b"a.test", b"b.test", b"c.test")] == [None, None, "c.test"]
-    assert before.find(b"a.test") is not None
+    assert before is not None
+    assert (before.name, len(before.targets)) == ("a.test", 1)
     assert (configuration.generation, configuration.accepted_count) == (4, 1)
 
 
@@ -205,7 +111,7 @@ def test_a_bad_entry_stops_no_other(configuration: Configuration) -> None:
     route = configuration.current.find(b"bad.test")
     assert route is not None
     assert route.rejected.startswith("bad_pem")
-    assert route.balancer.order() == ()
+    assert route.targets == ()
     assert name_at(configuration, b"good.test") == "good.test"
     assert [host_id for host_id, _ in configuration.rejected] == ["bad"]
     assert configuration.accepted_count == 1
@@ -248,13 +154,40 @@ def test_of_a_host_that_comes_twice_the_last_one_stands(configuration: Configura
     assert [name_at(configuration, domain) for domain in (b"a.test", b"b.test")] == [None, "b.test"]
 
 
+def test_a_large_batch_lets_others_in_and_leaves_no_domain_alone(
+    configuration: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is installed, a domain that moves answers for its old host or for its new one."""
+    monkeypatch.setattr(runtime, "HOSTS_AT_ONCE", 1)
+    install(configuration, loaded(entry(domain="a.test", host_id="1")), loaded(entry(domain="b.test", host_id="2")))
+    swapped = [
+        build(loaded(entry(domain=name, host_id=host_id), 3)) for host_id, name in [("1", "b.test"), ("2", "a.test")]
+    ]
+    seen = []
+    for _ in configuration.installing([*swapped, build(tombstone("3", 4))]):
+        seen.append([configuration.current.find(domain) is not None for domain in (b"a.test", b"b.test")])
+    assert seen == [[True, True]] * 5  # three hosts, two pools that are released
+    routes = [configuration.current.find(domain) for domain in (b"a.test", b"b.test")]
+    assert [route.host_id for route in routes if route] == ["2", "1"]
+    assert configuration.generation == 4
+
+
+def test_counts_follow_what_is_refused_and_healed(configuration: Configuration) -> None:
+    """Wholly, by HTTPS only, and not any more."""
+    bad = entry(HTTPS, upstream_tls=tls(ca_certificate="x"))
+    install(configuration, loaded(bad), loaded(dataclasses.replace(site(), host_id="2", domains=("b.test",))))
+    assert (configuration.accepted_count, configuration.rejected_count) == (1, 2)
+    install(configuration, loaded(entry(), 2), tombstone("2", 3))
+    assert (configuration.accepted_count, configuration.rejected_count, configuration.rejected) == (1, 0, ())
+
+
 # Pools
 
 
 def pools(configuration: Configuration, domain: bytes) -> list[object]:
     route = configuration.current.find(domain)
     assert route is not None
-    return [target.pool for target in route.balancer.order()]
+    return [target.pool for target in route.targets]
 
 
 def test_hosts_with_one_identity_share_a_pool(configuration: Configuration) -> None:
@@ -293,6 +226,42 @@ def test_an_unchanged_pool_survives_a_change_of_its_host(configuration: Configur
     assert pools(configuration, b"app.test")[0] is pool
 
 
+def targets(configuration: Configuration) -> tuple[Target, ...]:
+    route = configuration.current.find(b"app.test")
+    assert route is not None
+    return route.targets
+
+
+def test_the_state_of_an_upstream_is_kept_per_host_and_identity(configuration: Configuration) -> None:
+    """A change of the host that leaves its upstream what it was keeps it; another identity is another upstream."""
+    host = entry(HTTPS, upstream_tls=tls())
+    install(configuration, loaded(host), loaded(dataclasses.replace(host, host_id="2", domains=("b.test",))))
+    [before] = targets(configuration)
+    [other] = configuration.current.find(b"b.test").targets  # type: ignore[union-attr]
+    assert before.pool is other.pool
+    assert before.state is not other.state
+    changed = dataclasses.replace(host, deadlines=Deadlines(connect_s=1.0), upstreams=(upstream(2), HTTPS))
+    install(configuration, loaded(changed, 2))
+    assert targets(configuration)[1].state is before.state
+    install(configuration, loaded(dataclasses.replace(host, upstream_tls=tls(server_name="x.internal")), 3))
+    assert targets(configuration)[0].state is not before.state
+
+
+def test_what_a_host_with_one_upstream_does_without(configuration: Configuration) -> None:
+    """It has nothing to choose from; an upstream in drain takes no requests."""
+    for upstreams, has_only, may_choose in (
+        ((upstream(1),), True, False),
+        ((upstream(1, drain=True),), False, False),
+        ((upstream(1), upstream(2, drain=True)), False, False),
+        ((upstream(1), upstream(2, backup=True)), False, True),
+    ):
+        install(configuration, loaded(entry(upstreams=upstreams)))
+        route = configuration.current.find(b"app.test")
+        assert route is not None
+        assert (route.only_target is not None, route.passive_health is not None) == (has_only, may_choose)
+        assert (route.budget is not None) == may_choose
+
+
 def test_close_retires_every_pool_and_use_counts_return_to_nothing(configuration: Configuration) -> None:
     """After all hosts are gone no pool is left."""
     install(
@@ -311,7 +280,7 @@ def test_labels_name_the_upstream(configuration: Configuration) -> None:
     install(configuration, loaded(entry(ipv6, HTTPS, upstream_tls=tls())))
     route = configuration.current.find(b"app.test")
     assert route is not None
-    assert [target.label for target in route.balancer.order()] == ["http://[::1]:80", "https://app.internal:8080"]
+    assert [target.label for target in route.targets] == ["http://[::1]:80", "https://app.internal:8080"]
 
 
 def test_domains_of_an_entry_are_used_as_they_stand(configuration: Configuration) -> None:
@@ -320,3 +289,28 @@ def test_domains_of_an_entry_are_used_as_they_stand(configuration: Configuration
     assert encode_entry(host)
     install(configuration, loaded(host))
     assert [name_at(configuration, domain) for domain in (b"a.test", b"x.a.test", b"y.test")] == ["n", "n", None]
+
+
+# Expiries
+
+
+def test_ends_of_certificates(configuration: Configuration) -> None:
+    """Of what upstreams and what clients are shown; a host without any has none, a rejected one neither."""
+    mutual = tls(client_certificate=CLIENT.chain_pem)
+    host = dataclasses.replace(site(), upstreams=(HTTPS,), upstream_tls=mutual)
+    plain = entry(domain="plain.test", host_id="h2")
+    install(configuration, loaded(host, key_pem=CLIENT.key_pem.encode(), downstream_key_pem=SITE.key_pem.encode()))
+    install(configuration, loaded(plain))
+    assert list(configuration.expiries()) == [
+        ("app.test", "client", CLIENT.certificate.not_valid_after_utc.timestamp()),
+        ("app.test", "server", SITE.certificate.not_valid_after_utc.timestamp()),
+    ]
+    install(configuration, loaded(host, generation=2, key_pem=b"", downstream_key_pem=b""))
+    assert list(configuration.expiries()) == []
+
+
+def test_access_log_of_a_host(configuration: Configuration) -> None:
+    """On unless the host says otherwise; that of an entry that cannot be read is on."""
+    install(configuration, loaded(entry(access_log=False)), loaded(entry(domain="b.test", host_id="h2")))
+    routes = [configuration.current.find(domain) for domain in (b"app.test", b"b.test")]
+    assert [route.access_log for route in routes if route] == [False, True]

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from OpenSSL import SSL
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxyworker.snapshot import DownstreamTLS, HostEntry
@@ -126,6 +128,40 @@ def test_stop_finishes_what_was_begun(tmp_path: Path) -> None:
         assert worker.process.wait(PATIENCE_S) == 0
 
 
+def test_drain_delay_comes_before_the_drain(tmp_path: Path) -> None:
+    """/readyz says 503 at once; connections are taken, and changes followed, until the delay is over."""
+    with (
+        Upstream("one") as one,
+        Upstream("two") as two,
+        Worker(tmp_path, host(one.port), drain_delay_s=3) as worker,
+    ):
+        worker.process.terminate()
+        eventually(lambda: worker.ask("/readyz").status == 503, within_s=2)
+        assert worker.ask("/readyz").json["reason"] == "the worker is stopping"
+        assert worker.get("app.test").body == b"one"
+        worker.install(host(two.port))
+        eventually(lambda: worker.get("app.test").body == b"two", within_s=2)
+        assert worker.process.wait(PATIENCE_S) == 0
+        assert "Traceback" not in worker.log
+
+
+def test_a_second_signal_ends_the_worker_at_once(tmp_path: Path) -> None:
+    """A moment after the first, that is: who sends it to the process and to its group means one."""
+    with Worker(tmp_path, drain_delay_s=300) as worker:
+        worker.process.terminate()
+        eventually(lambda: worker.ask("/readyz").status == 503, within_s=PATIENCE_S)
+        worker.process.terminate()
+        assert worker.ask("/healthz").status == 200
+
+        def has_ended() -> bool:
+            worker.process.terminate()
+            return worker.process.poll() is not None
+
+        eventually(has_ended, within_s=PATIENCE_S, every_s=0.1)
+        assert worker.process.returncode == -signal.SIGTERM
+        assert "Traceback" not in worker.log
+
+
 @pytest.mark.parametrize("taken", ["management", "http", "https"])
 def test_port_that_is_taken_ends_the_worker(tmp_path: Path, taken: str) -> None:
     """With a line that says so and a status that a supervisor understands; it used to run on without any use."""
@@ -149,6 +185,62 @@ def test_refused_client_reads_its_answer_although_it_sends_more(tmp_path: Path) 
             client.sendall(b"x" * 10_000)
         while client.recv(65_536):
             pass
+
+
+def test_half_closed_client_reads_its_answer(tmp_path: Path) -> None:
+    """As `nc -N` and some health checkers ask; it goes on to the end although the client said all."""
+    with (
+        listening() as upstream,
+        Worker(tmp_path, host(upstream.getsockname()[1])) as worker,
+        worker.connect() as client,
+    ):
+        client.sendall(GET)
+        client.shutdown(socket.SHUT_WR)
+        with accept(upstream) as backend:
+            read_until(backend, b"\r\n\r\n")
+            backend.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            read_until(client, b"\r\n\r\n")
+            backend.sendall(b"x" * 999_999 + b"!")
+            assert read_until(client, b"!").count(b"x") == 999_999
+        assert client.recv(1) == b""
+
+
+def test_client_that_ends_its_half_of_a_tls_session_reads_its_answer(tmp_path: Path) -> None:
+    """close_notify and the end of the stream's half behind the request; the answer ends with close_notify."""
+    with Upstream("one") as one, Worker(tmp_path, host(one.port)) as worker:
+        with socket.create_connection(("127.0.0.1", worker.https), timeout=PATIENCE_S) as plain:
+            plain.setblocking(True)  # pyOpenSSL would report the wait of a socket with a timeout
+            client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), plain)
+            client.set_tlsext_host_name(b"app.test")
+            client.set_connect_state()
+            client.sendall(GET)
+            client.shutdown()
+            client.sock_shutdown(socket.SHUT_WR)
+            answer = b""
+            with contextlib.suppress(SSL.ZeroReturnError):
+                while True:
+                    answer += client.recv(65_536)
+        assert answer.endswith(b"\r\n\r\none")
+
+
+def test_gone_client_ends_its_answer(tmp_path: Path) -> None:
+    """It looks half-closed until the first bytes of the answer show that nobody is there; the upstream is told."""
+    with listening() as upstream, Worker(tmp_path, host(upstream.getsockname()[1])) as worker:
+        with worker.connect() as client:
+            client.sendall(GET)
+            backend = accept(upstream)
+            read_until(backend, b"\r\n\r\n")
+        with backend:
+            backend.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+            def is_cut_off() -> bool:
+                try:
+                    backend.sendall(b"1\r\nx\r\n")
+                except ConnectionError:
+                    return True
+                return False
+
+            eventually(is_cut_off, within_s=PATIENCE_S)
 
 
 def test_broken_off_http_10_answer_is_reset(tmp_path: Path) -> None:
@@ -214,7 +306,7 @@ def test_settings_do_not_change() -> None:
     """Where a worker listens is fixed at its start."""
     from proxyworker.service import ServiceSettings
 
-    settings = ServiceSettings(http=(), https=(), management=("127.0.0.1", 0), redis_url="", version="")
+    settings = ServiceSettings(http=(), https=(), management=("127.0.0.1", 0), redis_url="", version="", worker_id="")
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.version = "x"  # type: ignore[misc]
 

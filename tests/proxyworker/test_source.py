@@ -8,10 +8,11 @@ import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
+from proxyworker import runtime
 from proxyworker.net.deadlines import Sweep
 from proxyworker.runtime import Configuration
-from proxyworker.snapshot import LoadedEntry, UpstreamTLS, WorkerReport
-from proxyworker.source import POLL_S, REPORT_EVERY_S, ConfigurationSource
+from proxyworker.snapshot import LoadedEntry, UpstreamFailure, UpstreamTLS, WorkerReport
+from proxyworker.source import FAILURES_EVERY_S, POLL_S, REPORT_EVERY_S, ConfigurationSource
 from tests.proxyworker.net.proxy import entry, loaded, upstream
 
 
@@ -23,6 +24,7 @@ class FakeFeed:
         self.asked: list[int] = []
         self.reports: list[WorkerReport] = []
         self.is_away = False
+        self.takes_reports = True
 
     def entries_since(self, generation: int) -> list[LoadedEntry]:
         if self.is_away:
@@ -31,6 +33,8 @@ class FakeFeed:
         return [entry for entry in self.entries if entry.generation > generation]
 
     def record_report(self, report: WorkerReport) -> None:
+        if not self.takes_reports:
+            raise ConnectionError
         self.reports.append(report)
 
 
@@ -42,6 +46,8 @@ class Worker:
         self.clock = Clock()
         self.configuration = Configuration(loop=None, sweep=Sweep(self.clock.seconds))  # type: ignore[arg-type]
         self.first_loads = 0
+        self.failures: tuple[UpstreamFailure, ...] = ()
+        self.reported: list[WorkerReport] = []
         self.waiting: list[Callable[[], None]] | None = None
         self.source = ConfigurationSource(
             self.feed,
@@ -49,8 +55,12 @@ class Worker:
             clock=self.clock,
             in_thread=self._in_thread,
             report=lambda configuration: WorkerReport(
-                worker_id="w", generation=configuration.generation, accepted=configuration.accepted_count
+                worker_id="w",
+                generation=configuration.generation,
+                accepted=configuration.accepted_count,
+                failures=self.failures,
             ),
+            reported=self.reported.append,
             on_first_load=self._loaded,
         )
 
@@ -94,6 +104,19 @@ def test_asks_for_what_is_newer_than_its_own_generation(worker: Worker) -> None:
     worker.source.look()
     assert worker.feed.asked == [0, 3, 7]
     assert worker.configuration.accepted_count == 2
+
+
+def test_a_large_load_leaves_the_reactor_its_turns(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Part of it is in force while the rest waits; loaded is it when all is."""
+    monkeypatch.setattr(runtime, "HOSTS_AT_ONCE", 1)
+    worker.feed.entries = [loaded(entry(domain=f"{name}.test", host_id=name), 1) for name in ("a", "b")]
+    worker.source.start()
+    assert worker.configuration.current.find(b"a.test") is not None
+    assert worker.configuration.current.find(b"b.test") is None
+    assert not worker.source.is_loaded
+    worker.clock.pump([0.0] * 2)
+    assert worker.configuration.current.find(b"b.test") is not None
+    assert worker.source.is_loaded
 
 
 def test_polls_without_any_signal(worker: Worker) -> None:
@@ -176,3 +199,42 @@ def test_reports_when_something_changed_and_from_time_to_time(worker: Worker) ->
     assert [report.generation for report in worker.feed.reports] == [0, 1]
     worker.clock.pump([POLL_S] * int(REPORT_EVERY_S // POLL_S))
     assert len(worker.feed.reports) == 3
+
+
+def failure(number: int) -> UpstreamFailure:
+    """The failure of one upstream, which is new each time."""
+    return UpstreamFailure(
+        host_id="h", upstream_id="u", phase="tls", code="expired", reason="r", request_id="i", at=0.0, count=number
+    )
+
+
+def test_failures_are_reported_every_few_seconds_at_most(worker: Worker) -> None:
+    """Sooner than without any, but not with every signal: a broken upstream must not become a load on the database."""
+    worker.source.start()
+    for number in range(5):
+        worker.failures = (failure(number),)
+        worker.source.look()
+    assert len(worker.feed.reports) == 1
+    worker.clock.advance(max(POLL_S, FAILURES_EVERY_S))
+    assert [report.failures for report in worker.feed.reports] == [(), (failure(4),)]
+    assert worker.reported == worker.feed.reports
+
+
+def test_a_new_generation_takes_the_failures_along(worker: Worker) -> None:
+    """It is reported at once in any case."""
+    worker.source.start()
+    worker.failures = (failure(1),)
+    worker.feed.entries = [loaded(entry(), 1)]
+    worker.source.look()
+    assert [(report.generation, report.failures) for report in worker.feed.reports] == [(0, ()), (1, (failure(1),))]
+
+
+def test_a_report_that_was_not_taken_is_not_reported(worker: Worker) -> None:
+    """Who keeps the failures hears only of what the feed has."""
+    worker.feed.takes_reports = False
+    worker.failures = (failure(1),)
+    worker.source.start()
+    assert worker.reported == []
+    worker.feed.takes_reports = True
+    worker.clock.advance(POLL_S)
+    assert [report.failures for report in worker.reported] == [(failure(1),)]

@@ -121,7 +121,7 @@ def test_tunnels_of_a_replaced_identity_end(tmp_path: Path, upstream: WebSocketU
     with Worker(tmp_path, before, keys=keys) as worker, chat(worker) as client:
         client.send("before")
         assert client.recv(PATIENCE_S) == "before"
-        keys["chat.test"] = other.key_pem
+        worker.set_key("chat.test", other.key_pem)
         worker.install(host("chat.test", upstream.port, other.chain_pem, deadlines=deadlines))
         with pytest.raises(ConnectionClosed):
             client.recv(PATIENCE_S)

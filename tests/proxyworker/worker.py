@@ -30,25 +30,67 @@ class Worker:
         keys: dict[str, str] | None = None,
         downstream_keys: dict[str, str] | None = None,
         poll_s: float = 0.1,
+        proxy_protocol: tuple[str, ...] = (),
+        trusted_proxies: tuple[str, ...] = (),
+        limits: dict[str, float] | None = None,
+        max_connections: int = 0,
+        max_connections_per_client: int = 0,
+        drain_delay_s: float = 0.0,
+        access_log: dict[str, object] | None = None,
     ) -> None:
         self.http, self.https, self.management = (free_port() for _ in range(3))
+        directory.mkdir(exist_ok=True)
         self._path = directory / "worker.json"
+        self._entries_path = directory / "worker.entries"
         self._log_path = directory / "worker.log"
         self._keys = keys or {}
         self.downstream_keys = downstream_keys or {}
-        self._poll_s = poll_s
+        self._edge = {
+            "proxy_protocol": proxy_protocol,
+            "trusted_proxies": trusted_proxies,
+            "limits": limits or {},
+            "max_connections": max_connections,
+            "max_connections_per_client": max_connections_per_client,
+            "access_log": access_log or {},
+        }
+        self._timing = {"poll_s": poll_s, "drain_delay_s": drain_delay_s}
         self._generation = 0
         self.install(*hosts)
 
     def install(self, *hosts: HostEntry | None) -> None:
         """These are the hosts from the next poll on; None: the feed is away."""
         self._generation += 1
-        entries = [self._document(host) for host in hosts if host is not None]
-        settings = {"http": self.http, "https": self.https, "management": self.management, "poll_s": self._poll_s}
-        document = {**settings, "entries": None if None in hosts else entries}
-        replaced = self._path.with_suffix(".new")
-        replaced.write_text(json.dumps(document))
-        replaced.replace(self._path)
+        settings = {"http": self.http, "https": self.https, "management": self.management, **self._timing, **self._edge}
+        _replace(self._path, json.dumps(settings))
+        if None in hosts:
+            # Kept under another name: a new file must not get this one's inode, by which the feed knows it.
+            self._entries_path.rename(self._entries_path.with_suffix(".away"))
+            return
+        _replace(self._entries_path, "".join(self._line(host) for host in hosts if host is not None))
+
+    def change(self, *hosts: HostEntry) -> None:
+        """These hosts are new or different from the next poll on, all others stay as they are."""
+        self._generation += 1
+        with self._entries_path.open("a") as entries:
+            entries.write("".join(map(self._line, hosts)))
+
+    def forget(self, host_id: str) -> None:
+        """This host is gone from the next poll on."""
+        self._generation += 1
+        gone = {"host_id": host_id, "generation": self._generation, "digest": "", "entry_json": ""}
+        with self._entries_path.open("a") as entries:
+            entries.write(json.dumps({**gone, "key_pem": "", "downstream_key_pem": ""}) + "\n")
+
+    def key_of(self, host_id: str) -> str:
+        """The key of the host's client certificate."""
+        return self._keys[host_id]
+
+    def set_key(self, host_id: str, key_pem: str) -> None:
+        """The key of the host's client certificate, from its next change on."""
+        self._keys[host_id] = key_pem
+
+    def _line(self, host: HostEntry) -> str:
+        return json.dumps(self._document(host)) + "\n"
 
     def _document(self, host: HostEntry) -> dict[str, object]:
         return {
@@ -126,6 +168,12 @@ class Worker:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
         return int(line.split()[1]) * 1024
+
+
+def _replace(path: Path, text: str) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
 
 
 class Upstream:

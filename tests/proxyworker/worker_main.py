@@ -1,31 +1,44 @@
 """A worker with a static feed instead of the database: `python -m tests.proxyworker.worker_main FILE`.
 
-FILE is JSON: where to listen, and the entries with their keys; it is read again at every poll. While `entries` is null
-the feed is away.
+FILE is JSON and says where to listen. Beside it FILE's name with `.entries` has one entry with its keys per line, in
+ascending order of generations; at every poll what was appended is read, or all of it when the file is another one.
+While it does not exist the feed is away.
 """
 
 import asyncio
 import json
 import logging
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import uvloop
 from twisted.internet import asyncioreactor
 
+from proxyworker.access_log.log import AccessLogSettings
 from proxyworker.snapshot import LoadedEntry, WorkerReport
 
 
 class FileFeed:
-    """Reads the file."""
+    """Reads the file of entries."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = path.with_suffix(".entries")
+        self._inode = self._position = 0
 
-    def entries_since(self, generation: int) -> list[LoadedEntry]:
-        entries = json.loads(self._path.read_text())["entries"]
-        return [_loaded(entry) for entry in entries if entry["generation"] > generation]
+    def entries_since(self, generation: int) -> Iterator[LoadedEntry]:
+        with self._path.open() as lines:
+            inode = os.fstat(lines.fileno()).st_ino
+            if inode != self._inode or not generation:
+                self._inode, self._position = inode, 0
+            lines.seek(self._position)
+            while (line := lines.readline()).endswith("\n"):
+                self._position = lines.tell()
+                document = json.loads(line)
+                if document["generation"] > generation:
+                    yield _loaded(document)
 
     def record_report(self, report: WorkerReport) -> None:
         logging.getLogger("test").info("report: generation %d, accepted %d", report.generation, report.accepted)
@@ -41,6 +54,13 @@ def _loaded(document: dict[str, Any]) -> LoadedEntry:
     )
 
 
+def _access_log(fields: dict[str, Any]) -> AccessLogSettings:
+    destination = fields.pop("destination", "off")
+    return AccessLogSettings(
+        destination=destination if destination in ("off", "stdout") else Path(destination), **fields
+    )
+
+
 def main(path: Path) -> int:
     settings = json.loads(path.read_text())
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
@@ -50,6 +70,8 @@ def main(path: Path) -> int:
     from twisted.internet import reactor  # noqa: TID251 (exists from here on)
 
     from proxyworker import source
+    from proxyworker.policy.limits import DownstreamLimits
+    from proxyworker.policy.trusted_proxies import TrustedProxies
     from proxyworker.service import ProxyService, ServiceSettings
 
     source.POLL_S = settings["poll_s"]
@@ -60,6 +82,14 @@ def main(path: Path) -> int:
             management=("127.0.0.1", settings["management"]),
             redis_url="unix:///nowhere/redis.sock",
             version="test",
+            proxy_protocol=frozenset(("127.0.0.1", settings[name]) for name in settings["proxy_protocol"]),
+            trusted_proxies=TrustedProxies(settings["trusted_proxies"]),
+            limits=DownstreamLimits(**settings["limits"]),
+            max_connections=settings["max_connections"],
+            max_connections_per_client=settings["max_connections_per_client"],
+            worker_id="test:1",
+            drain_delay_s=settings["drain_delay_s"],
+            access_log=_access_log(settings["access_log"]),
         ),
         FileFeed(path),
         reactor=reactor,

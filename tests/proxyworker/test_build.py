@@ -1,0 +1,119 @@
+"""From a snapshot entry to what traffic needs of it."""
+
+import dataclasses
+
+import pytest
+
+from proxyworker.build import build
+from proxyworker.snapshot import (
+    SCHEMA_VERSION,
+    HostEntry,
+    LoadedEntry,
+    UpstreamTLS,
+    encode_entry,
+    entry_digest,
+)
+from tests.proxyworker.entries import CA, CLIENT, HTTPS, SITE, site, tls, tombstone
+from tests.proxyworker.net.proxy import entry, loaded, upstream
+
+
+def test_certificate_for_clients_is_built_with_its_key() -> None:
+    """It covers what it names; without one, clients get the default certificate."""
+    built = build(loaded(site(), downstream_key_pem=SITE.key_pem.encode()))
+    assert built.certificate is not None
+    assert built.certificate.names.cover("app.test")
+    assert (built.rejected, built.https_rejected, built.reason) == ("", "", "")
+    assert build(loaded(entry())).certificate is None
+
+
+def test_another_certificate_is_another_entry() -> None:
+    """The key takes part in the digest through its fingerprint."""
+    digests = {entry_digest(encode_entry(site(key_spki_sha256=name))) for name in ("00", "11")}
+    assert len(digests) == 2
+
+
+def test_http_host_needs_no_context() -> None:
+    """TLS settings do not concern http upstreams."""
+    built = build(loaded(entry(upstream_tls=UpstreamTLS(ca_certificate="nonsense"))))
+    assert (built.context, built.rejected) == (None, "")
+    assert built.authorities == (b"10.0.0.1:8080",)
+
+
+def test_server_name_is_the_authority_of_https_upstreams_only() -> None:
+    """The name that is checked is also the name that is asked for."""
+    built = build(loaded(entry(HTTPS, upstream(2), upstream_tls=tls(server_name="orders.internal"))))
+    assert built.authorities == (b"orders.internal:8080", b"10.0.0.2:8080")
+
+
+@pytest.mark.parametrize(
+    ("host", "key", "reason"),
+    [
+        (entry(HTTPS, upstream_tls=tls(ca_certificate="x")), None, "bad_pem: This is not PEM"),
+        (
+            entry(HTTPS, upstream_tls=tls(client_certificate=CLIENT.chain_pem)),
+            None,
+            "client_certificate_missing: mTLS is on but no client key is configured",
+        ),
+        (
+            entry(HTTPS, upstream_tls=tls(client_certificate=CLIENT.chain_pem)),
+            CA.client().key_pem,
+            "key_mismatch: tls: private key does not match public key",
+        ),
+        (
+            entry(HTTPS, upstream_tls=tls(server_name="bücher")),
+            None,
+            "bad_name: This is not a name that a certificate can hold.",
+        ),
+        (entry(HTTPS, upstream_tls=tls(server_name="a\0b")), None, "bad_name: "),
+        (entry(upstream(address="bücher")), None, "configuration cannot be used: UnicodeEncodeError"),
+    ],
+)
+def test_what_cannot_be_used_is_rejected_with_the_reason(host: HostEntry, key: str | None, reason: str) -> None:
+    """Building never raises; everything that could fail under traffic fails here."""
+    built = build(loaded(host, key_pem=key.encode() if key else None))
+    assert built.rejected.startswith(reason)
+    assert built.context is None
+
+
+def test_key_that_cannot_be_opened_rejects_without_its_text() -> None:
+    """An exception of the keyring may hold anything: only its type is told."""
+
+    def open_client_key() -> bytes:
+        raise ValueError("secret")
+
+    sealed = dataclasses.replace(
+        loaded(entry(HTTPS, upstream_tls=tls(client_certificate=CLIENT.chain_pem))), open_client_key=open_client_key
+    )
+    assert build(sealed).rejected == "configuration cannot be used: ValueError"
+
+
+def test_unreadable_entry_and_tombstone() -> None:
+    """The one is rejected, the other forgotten."""
+    bad = LoadedEntry(host_id="h", generation=3, digest="", entry_json='{"schema_version": 99}')
+    assert build(bad).rejected == f"entry has schema version 99, this worker knows {SCHEMA_VERSION}"
+    gone = build(tombstone("h", 4))
+    assert (gone.entry, gone.rejected, gone.generation) == (None, "", 4)
+
+
+def test_nothing_that_is_equal_is_built_twice() -> None:
+    """Contexts, certificates and settings of hosts that have the same."""
+    hosts = [
+        dataclasses.replace(site(), upstreams=(HTTPS,), upstream_tls=tls(), host_id=host_id) for host_id in ("1", "2")
+    ]
+    one, two = (build(loaded(host, downstream_key_pem=SITE.key_pem.encode())) for host in hosts)
+    assert one.context is two.context is not None
+    assert one.certificate is two.certificate is not None
+    assert one.entry is not None
+    assert two.entry is not None
+    assert one.entry.deadlines is two.entry.deadlines
+    assert (one.entry.upstream_tls.ca_certificate, one.entry.downstream_tls.certificate) == ("", "")
+
+
+def test_a_known_certificate_with_another_key_is_refused() -> None:
+    """What is shared was asked for with the same key."""
+    good = entry(HTTPS, upstream_tls=tls(client_certificate=CLIENT.chain_pem))
+    kept = build(loaded(good, key_pem=CLIENT.key_pem.encode()))
+    served = build(loaded(site(), downstream_key_pem=SITE.key_pem.encode()))
+    assert not kept.reason + served.reason
+    assert build(loaded(good, key_pem=SITE.key_pem.encode())).rejected.startswith("key_mismatch")
+    assert build(loaded(site(), downstream_key_pem=CLIENT.key_pem.encode())).https_rejected.startswith("key_mismatch")
