@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo setup test check lint types imports migrations-check pytest bench format clean
+.PHONY: help run demo setup test check lint types imports migrations-check pytest bench soak format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*?## "} {printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ pytest: setup
 # BENCH=quick: one short round; BENCH="--proxies aegis nginx --rounds 5": any options of python -m tests.bench.
 bench: setup ## compare CPU and speed with other proxies (minutes; BENCH=quick: one)
 	@$(BIN)/python -m tests.bench $(patsubst quick,--quick,$(BENCH))
+
+soak: setup ## load, changes, restarts and rotations at once (SECONDS=60)
+	@SOAK_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest -m soak tests
 
 format: setup ## rewrite the code in the project's format
 	@$(BIN)/ruff format .

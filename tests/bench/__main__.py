@@ -1,4 +1,7 @@
-"""`python -m tests.bench`: starts upstream and proxies, measures in interleaved rounds, prints a table, writes JSON."""
+"""`python -m tests.bench`: starts upstream and proxies, measures in interleaved rounds; a table, JSON and a plot.
+
+Then Aegis alone: thousands of hosts, thousands of idle WebSockets.
+"""
 
 import argparse
 import json
@@ -10,31 +13,67 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from tests.bench import hosts, idle_websockets
 from tests.bench.load import LoadFailed, put_load
+from tests.bench.plot import plot
 from tests.bench.proxies import NAMES, NotInstalled, Running, start
-from tests.bench.report import Measurement, summarise, table
+from tests.bench.report import Measurement, Row, summarise, table
 from tests.bench.scenarios import SCENARIOS, Scenario
 from tests.bench.upstream import BenchUpstream, Material
 from tests.bench.usage import usage_of
+from tests.proxyworker.worker import Worker
 from tests.support.polling import eventually
 
 CONNECTIONS = 32
+HOSTS, IDLE = "hosts", "idle-websockets"
 WARM_UP_S = 1
 
 
 def main(arguments: list[str]) -> int:
     options = _options(arguments)
+    most = idle_websockets.raise_descriptor_limit()
     names = {scenario.name: scenario for scenario in SCENARIOS}
-    scenarios = [names[name] for name in options.scenarios]
+    scenarios = [names[name] for name in options.scenarios if name in names]
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aegis-bench-")))
         material = Material(directory / "material")
         upstream = stack.enter_context(BenchUpstream(directory / "upstream", material))
+        measurements = _compare(options, scenarios, directory, material, upstream.port) if scenarios else []
+        alone: dict[str, Any] = {}
+        if HOSTS in options.scenarios:
+            alone[HOSTS] = hosts.measure(
+                directory, material, upstream.port, count=options.hosts, changes=options.changes
+            )
+        if IDLE in options.scenarios:
+            alone[IDLE] = _idle(directory, material, upstream.port, min(options.websockets, most))
+    rows = summarise(measurements)
+    if rows:
+        _say("\n" + table(rows))
+    if alone:
+        _say("\nAegis alone:\n" + json.dumps(alone, indent=1))
+    document = {
+        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load_before": options.load_before},
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "connections": CONNECTIONS,
+        "rows": rows,
+        "alone": alone,
+        "measurements": [asdict(measurement) for measurement in measurements],
+    }
+    _write(options.output, document, rows)
+    return 0
+
+
+def _compare(
+    options: argparse.Namespace, scenarios: list[Scenario], directory: Path, material: Material, upstream_port: int
+) -> list[Measurement]:
+    with ExitStack() as stack:
         running = []
         for name in options.proxies:
             try:
-                proxy = start(name, directory / name, material, upstream.port)
+                proxy = start(name, directory / name, material, upstream_port)
             except NotInstalled as reason:
                 _say(f"{name}: left out, {reason}")
                 continue
@@ -42,27 +81,33 @@ def main(arguments: list[str]) -> int:
             running.append(proxy)
         for proxy in running:
             _warm_up(proxy, scenarios, directory)
-        measurements = [
+        return [
             measurement
             for scenario in scenarios
             for number in range(options.rounds)
             for measurement in _round(running, scenario, number, options.seconds, directory)
         ]
-    rows = summarise(measurements)
-    _say("\n" + table(rows))
-    document = {
-        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load_before": options.load_before},
-        "rounds": options.rounds,
-        "seconds": options.seconds,
-        "connections": CONNECTIONS,
-        "rows": rows,
-        "measurements": [asdict(measurement) for measurement in measurements],
-    }
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "bench.json"
+
+
+def _idle(directory: Path, material: Material, upstream_port: int, count: int) -> dict[str, Any]:
+    one = hosts.fleet(1, material, upstream_port, own_identities=False)
+    result = {}
+    for scheme in ("http", "https"):
+        place = directory / f"idle-{scheme}"
+        place.mkdir()
+        with Worker(place, *one.hosts, keys=one.keys, poll_s=5.0) as worker:
+            result[scheme] = idle_websockets.measure(worker, scheme, count=count)
+    return result
+
+
+def _write(directory: Path, document: dict[str, Any], rows: list[Row]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "bench.json"
     path.write_text(json.dumps(document, indent=1) + "\n")
     _say(f"\nwritten to {path}")
-    return 0
+    if rows:
+        plot(rows, path.with_suffix(".png"))
+        _say(f"drawn in {path.with_suffix('.png')}")
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
@@ -71,12 +116,16 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
     parser.add_argument("--proxies", nargs="+", choices=NAMES, default=NAMES)
-    every = [scenario.name for scenario in SCENARIOS]
+    every = [*(scenario.name for scenario in SCENARIOS), HOSTS, IDLE]
     parser.add_argument("--scenarios", nargs="+", choices=every, default=every)
+    parser.add_argument("--hosts", type=int, default=10_000, help=f"how many of {HOSTS}")
+    parser.add_argument("--changes", type=int, default=40, help="of one host, with as many others created and deleted")
+    parser.add_argument("--websockets", type=int, default=5_000, help=f"how many of {IDLE}, of each kind")
     parser.add_argument("--output", type=Path, default=Path("var/bench"))
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.seconds = 1, 1
+        options.hosts, options.changes, options.websockets = 1_000, 8, 200
     options.load_before = os.getloadavg()[0]
     return options
 

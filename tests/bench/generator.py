@@ -12,7 +12,13 @@ from typing import Any, cast
 
 import uvloop
 
+from tests.bench.echo import CLIENT_FRAME, PAYLOAD, SERVER_FRAME
 from tests.bench.scenarios import DOMAIN, Scenario
+
+UPGRADE = (
+    b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+)
 
 
 class Client(asyncio.Protocol):
@@ -56,6 +62,52 @@ class Client(asyncio.Protocol):
         self._transport.abort()
 
 
+class EchoClient(asyncio.Protocol):
+    """One WebSocket, with one message on its way at a time."""
+
+    def __init__(self, run: "Run") -> None:
+        self._run = run
+        self._received = b""
+        self._missing = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._run.clients.add(self)
+        self._transport.write(UPGRADE % (self._run.scenario.path.encode(), DOMAIN.encode()))
+
+    def data_received(self, data: bytes) -> None:
+        if not self._missing:
+            self._received += data
+            head, end, data = self._received.partition(b"\r\n\r\n")
+            if not end:
+                return
+            if not head.startswith(b"HTTP/1.1 101 ") or data:
+                self._transport.abort()
+                return
+            self._send()
+            return
+        self._missing -= len(data)
+        if self._missing <= 0:
+            if self._missing or not data.endswith(PAYLOAD[-len(data) :]):
+                self._transport.abort()
+                return
+            self._run.answered(len(SERVER_FRAME), time.perf_counter() - self._started_s)
+            self._send()
+
+    def _send(self) -> None:
+        self._started_s = time.perf_counter()
+        self._missing = len(SERVER_FRAME)
+        self._transport.write(CLIENT_FRAME)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._run.clients.discard(self)
+        self._run.errors += not self._run.is_over
+
+    def end(self) -> None:
+        """Breaks off."""
+        self._transport.abort()
+
+
 class Run:
     """All connections, and what they got."""
 
@@ -71,7 +123,7 @@ class Run:
             length,
             body,
         )
-        self.clients: set[Client] = set()
+        self.clients: set[Client | EchoClient] = set()
         self.durations_s: list[float] = []
         self.bytes = 0
         self.errors = 0
@@ -89,10 +141,11 @@ class Run:
             context = ssl.create_default_context()
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE  # it measures; it is not deceived by anybody
+        kind = EchoClient if self.scenario.is_websocket else Client
         loop = asyncio.get_running_loop()
         started_s = time.perf_counter()
         for _ in range(connections):
-            await loop.create_connection(lambda: Client(self), "127.0.0.1", port, ssl=context)
+            await loop.create_connection(lambda: kind(self), "127.0.0.1", port, ssl=context)
         await asyncio.sleep(seconds)
         self.is_over = True
         duration_s = time.perf_counter() - started_s

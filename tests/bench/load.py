@@ -52,7 +52,7 @@ def put_load(port: int, scenario: Scenario, *, seconds: float, connections: int,
     wrk = shutil.which("wrk")
     command = (
         _own(port, scenario, seconds, connections)
-        if wrk is None
+        if wrk is None or scenario.is_websocket
         else _wrk(wrk, port, scenario, seconds=seconds, connections=connections, directory=directory)
     )
     result = subprocess.run(command, capture_output=True, text=True, cwd=BASE_DIR, timeout=seconds + 30, check=False)

@@ -1,4 +1,4 @@
-"""The proxies that are compared, each with one worker, kept upstream connections and no access log.
+"""The proxies that are compared, each with one worker, kept upstream connections, an access log and metrics.
 
 Laws of this module: every proxy verifies the upstream's certificate and name, presents the client certificate, passes
 the client's address on, and reuses upstream connections without a limit on requests. HTTP/1.1 on both sides.
@@ -90,7 +90,8 @@ def _start_aegis(directory: Path, material: Material, upstream_port: int) -> Run
             client_certificate=material.client.chain_pem, ca_certificate=material.ca_pem, server_name=SERVER_NAME
         ),
     )
-    worker = Worker(directory, host, keys={"bench": material.client.key_pem}, poll_s=5.0)
+    access_log: dict[str, object] = {"destination": str(directory / "access-log"), "form": "combined"}
+    worker = Worker(directory, host, keys={"bench": material.client.key_pem}, poll_s=5.0, access_log=access_log)
     worker.start()
     return Running("aegis", worker.process, worker.http, worker.https)
 
@@ -106,7 +107,8 @@ def _nginx(setting: Setting) -> Command:
 daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log error.log;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off;
+  access_log access.log;
+  map $http_upgrade $connection_field {{ default Upgrade; "" ""; }}
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi;
   scgi_temp_path scgi;
   client_body_buffer_size 128k; keepalive_requests 100000000;
@@ -120,7 +122,7 @@ http {{
     location / {{
       proxy_pass https://up;
       proxy_http_version 1.1;
-      proxy_set_header Connection "";
+      proxy_set_header Connection $connection_field; proxy_set_header Upgrade $http_upgrade;
       proxy_set_header Host {SERVER_NAME};
       proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto $scheme;
@@ -151,8 +153,11 @@ def _haproxy(setting: Setting) -> Command:
 global
   nbthread 1
   maxconn 4000
+  log stdout format raw local0
 defaults
   mode http
+  log global
+  option httplog
   option forwardfor
   http-reuse always
   timeout connect 5s
@@ -186,6 +191,7 @@ def _envoy(setting: Setting) -> Command:
 def _envoy_listener(setting: Setting, port: int) -> dict[str, Any]:
     manager = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+    access_log = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
     chain: dict[str, Any] = {
         "filters": [
             {
@@ -195,6 +201,8 @@ def _envoy_listener(setting: Setting, port: int) -> dict[str, Any]:
                     "stat_prefix": "bench",
                     "codec_type": "HTTP1",
                     "use_remote_address": True,
+                    "upgrade_configs": [{"upgrade_type": "websocket"}],
+                    "access_log": [{"name": "file", "typed_config": {"@type": access_log, "path": "/dev/stdout"}}],
                     "http_filters": [{"name": "router", "typed_config": {"@type": router}}],
                     "route_config": {
                         "virtual_hosts": [
@@ -279,6 +287,7 @@ def _caddy(setting: Setting) -> Command:
     server = {
         "automatic_https": {"disable": True},
         "protocols": ["h1"],
+        "logs": {},
         "routes": [{"handle": [proxy]}],
     }
     servers = {
@@ -295,8 +304,7 @@ def _caddy(setting: Setting) -> Command:
         "caddy.json",
         {
             "admin": {"disabled": True, "config": {"persist": False}},
-            "logging": {"logs": {"default": {"level": "WARN"}}},
-            "apps": {"http": {"servers": servers}, "tls": {"certificates": certificates}},
+            "apps": {"http": {"servers": servers, "metrics": {}}, "tls": {"certificates": certificates}},
         },
     )
     return ["run", "--config", configuration], {"GOMAXPROCS": "1"}
@@ -344,6 +352,8 @@ def _traefik(setting: Setting) -> Command:
             },
             "providers": {"file": {"filename": dynamic, "watch": False}},
             "log": {"level": "ERROR"},
+            "accessLog": {"filePath": str(setting.directory / "access.log")},
+            "metrics": {"prometheus": {}},
         },
     )
     return [f"--configFile={static}"], {"GOMAXPROCS": "1"}

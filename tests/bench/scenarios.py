@@ -10,7 +10,8 @@ KIB = 1024
 class Scenario:
     """`scheme` is that of the client's connection; to the upstream it is always mutual TLS.
 
-    `response_bytes` is the length of every right answer's body; anything else counts as an error.
+    `response_bytes` is the length of every right answer's body; anything else counts as an error. `is_websocket`: the
+    requests are messages of 1 KiB on WebSockets, which are sent back.
     """
 
     name: str
@@ -18,6 +19,7 @@ class Scenario:
     response_bytes: int
     scheme: str = "http"
     request_bytes: int = 0
+    is_websocket: bool = False
 
 
 # The upstream (tests/bench/upstream.py) has a file of that length behind each path; it closes its connection after
@@ -28,5 +30,6 @@ SCENARIOS = (
     Scenario(name="get-1m", path="/1m", response_bytes=1024 * KIB),
     Scenario(name="post-64k", path="/post", response_bytes=3, request_bytes=64 * KIB),
     Scenario(name="tls-get-1k", path="/1k", response_bytes=KIB, scheme="https"),
+    Scenario(name="ws-echo-1k", path="/echo", response_bytes=KIB, is_websocket=True),
     Scenario(name="fresh-1k", path="/fresh", response_bytes=KIB),
 )

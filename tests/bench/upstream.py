@@ -1,10 +1,16 @@
-"""The upstream of all proxies: one nginx process that demands a client certificate and resumes no session."""
+"""The upstream of all proxies: one nginx process that demands a client certificate and resumes no session.
 
+Behind its /echo is a WebSocket server (tests/bench/echo.py).
+"""
+
+import socket
 import subprocess
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from aegis_site.environment import BASE_DIR
 from tests.bench.scenarios import KIB
 from tests.support.certificates import Authority
 from tests.support.peers import find_program
@@ -19,7 +25,8 @@ daemon off;
 master_process off;
 pid nginx.pid;
 error_log error.log;
-events {{ worker_connections 4096; }}
+worker_rlimit_nofile 20000;
+events {{ worker_connections 16000; }}
 http {{
   access_log off;
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi;
@@ -39,10 +46,25 @@ http {{
     ssl_session_tickets off;
     root files;
     location = /fresh {{ keepalive_timeout 0; }}
+    location = /echo {{
+      proxy_pass http://127.0.0.1:{echo_port};
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection Upgrade;
+      proxy_read_timeout 1h; proxy_send_timeout 1h;
+    }}
     location = /post {{ return 200 "ok\\n"; }}
   }}
 }}
 """
+
+
+def accepts(port: int) -> bool:
+    """Whether anybody listens there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 class Material:
@@ -80,7 +102,7 @@ class BenchUpstream:
     """`with BenchUpstream(directory, material) as upstream:` serves on `upstream.port` of 127.0.0.1."""
 
     def __init__(self, directory: Path, material: Material) -> None:
-        self.port = free_port()
+        self.port, self._echo_port = free_port(), free_port()
         self._directory = directory
         files = directory / "files"
         files.mkdir(parents=True)
@@ -88,12 +110,15 @@ class BenchUpstream:
             (files / name).write_bytes(b"x" * size)
         for name in ("server.crt", "server.key", "client-ca.crt"):
             (directory / name).write_bytes((material.directory / name).read_bytes())
-        (directory / "nginx.conf").write_text(_CONFIGURATION.format(port=self.port))
+        (directory / "nginx.conf").write_text(_CONFIGURATION.format(port=self.port, echo_port=self._echo_port))
 
     def __enter__(self) -> Self:
         nginx = find_program("nginx")
         if nginx is None:
             raise SystemExit("The upstream needs nginx: pip install -r requirements-dev.txt")
+        self._echo = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.echo", str(self._echo_port)], cwd=BASE_DIR, stdin=subprocess.DEVNULL
+        )
         self._process = subprocess.Popen(
             [nginx, "-p", f"{self._directory}/", "-c", "nginx.conf", "-e", "error.log"], stdin=subprocess.DEVNULL
         )
@@ -103,9 +128,10 @@ class BenchUpstream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.wait()
+        for process in (self._process, self._echo):
+            process.kill()
+            process.wait()
 
     def _is_up(self) -> bool:
         assert self._process.poll() is None, (self._directory / "error.log").read_text()
-        return (self._directory / "nginx.pid").exists()
+        return (self._directory / "nginx.pid").exists() and accepts(self._echo_port)
