@@ -160,6 +160,10 @@ class ProxyHeaderLayer(Protocol):
         elif not self._is_over:
             self._read_header(data)
 
+    def readConnectionLost(self) -> None:
+        """The client ended its half: who is above knows what that means; without a header it means nothing."""
+        getattr(self._above, "readConnectionLost", self.transport.loseConnection)()
+
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 (Twisted's signature)
         self._door.sweep.discard(self)
         self._leave()

@@ -22,7 +22,7 @@ from proxyworker.net.exchange import Exchange
 from proxyworker.net.interfaces import Transport
 from proxyworker.net.route import HostRoute, ServerName
 from proxyworker.net.telemetry import Record
-from proxyworker.net.tunnel import Tunnel
+from proxyworker.net.tunnel import CLOSE_S, Tunnel
 from proxyworker.policy.outcome import HOST_REJECTED, MISDIRECTED, NO_SUCH_HOST, PERMANENT_REDIRECT
 from proxyworker.protocol.body import BodyReader, ChunkedReader, LengthReader, MalformedBody, limited
 from proxyworker.protocol.request import RequestHead, parse_repetition, parse_request
@@ -193,7 +193,8 @@ class DownstreamConnection(Protocol):
         if reader.is_complete:
             self._reader = None
             if exchange is not None and self._exchange is exchange:
-                self.deadline = NEVER
+                # A client that sent all, but does not take what was answered meanwhile, has no more time than others.
+                self.deadline = self._sweep.now + self._limits.write_stall_s if self._is_write_paused else NEVER
                 exchange.request_end(reader.trailers)
             elif exchange is None:
                 self._go_on()
@@ -232,6 +233,8 @@ class DownstreamConnection(Protocol):
         data, self._buffer = self._buffer, b""
         if data:
             tunnel.from_client(data)
+        if self._is_half_closed:
+            self._close()  # while it waited for the 101; a tunnel ends as a whole
 
     def abort_exchange(self) -> None:
         """The answer broke off: the client must see that it is incomplete."""
@@ -321,7 +324,8 @@ class DownstreamConnection(Protocol):
                 self.transport.abortConnection()
                 return
         request_id = self._factory.next_request_id() if exchange is None else exchange.request_id
-        data = own_response(status, request_id=request_id, keep_alive=False, lines=lines)
+        is_head = exchange is not None and self._request is not None and self._request.method == b"HEAD"
+        data = own_response(status, request_id=request_id, keep_alive=False, without_body=is_head, lines=lines)
         self.write(data)
         if exchange is None:
             self.telemetry.own_answer(None, self._own_record(None, None, request_id, status, len(data)))
@@ -339,7 +343,10 @@ class DownstreamConnection(Protocol):
         written for it, so the answer has some time to begin, and no more.
         """
         self._is_half_closed = True
-        if self._is_closing or self._tunnel is not None or self._reader is not None:
+        if self._reader is not None and self._exchange is not None and self._exchange.response_started:
+            self._is_closing = True
+            self.transport.abortConnection()  # an answer that is not complete must not end as if it were
+        elif self._is_closing or self._tunnel is not None or self._reader is not None:
             self._close()  # nobody waits for an answer to half a request; a tunnel ends as a whole
         elif self._exchange is not None:
             if self._request is not None and not self._buffer:
@@ -361,6 +368,8 @@ class DownstreamConnection(Protocol):
         self._is_closing = True
         self.deadline = self._sweep.now + self._limits.write_stall_s
         self.transport.loseConnection()
+        if self._tunnel is not None:
+            self._tunnel.end_by(self._sweep.now + CLOSE_S)  # a client that does not read keeps its connection open
 
     def drain(self) -> None:
         """Nothing more is begun: a tunnel gets its end, an idle connection has nothing to wait for."""
@@ -398,7 +407,8 @@ class DownstreamConnection(Protocol):
         """The client has taken most of what was written."""
         self._is_write_paused = False
         if self._exchange is not None:
-            self.deadline = NEVER if self._reader is None else self._sweep.now + self._limits.body_stall_s
+            is_awaited = self._reader is not None and not self._is_reading_paused
+            self.deadline = self._sweep.now + self._limits.body_stall_s if is_awaited else NEVER
             self._exchange.resume_response()
         elif self._is_closing:
             self.deadline = self._sweep.now + self._limits.write_stall_s

@@ -30,7 +30,21 @@ class HandshakeRefused(Exception):
 
 
 class _Handshake:
-    """A handshake with a client, which has a deadline."""
+    """A handshake with a client, which has a deadline. When it is over, neither session nor layer refer to it."""
+
+    __slots__ = (
+        "_connection",
+        "_empty_context",
+        "_handshake_s",
+        "_holder",
+        "_is_refused",
+        "_sweep",
+        "_telemetry",
+        "abort",
+        "deadline",
+    )
+
+    abort: Callable[[], None]
 
     def __init__(self, factory: "TLSFactory", connection: DownstreamConnection) -> None:
         self._holder = factory.above.holder
@@ -41,7 +55,6 @@ class _Handshake:
         self._connection = connection
         self._is_refused = False
         self.deadline = NEVER
-        self.abort: Callable[[], None] = _do_nothing
 
     def connected(self) -> None:
         """The client is there."""
@@ -65,27 +78,24 @@ class _Handshake:
 
     def established(self, session: SSL.Connection) -> None:
         """Finished. A resumed session needs no certificate, so the refusal has to be looked at again."""
-        self.over()
+        self._over(session)
         if self._is_refused:
             raise HandshakeRefused
         # SSL_session_reused(3); pyOpenSSL has no method for it, only the bindings that it is made of.
         self._telemetry.client_handshake("resumed" if _session_reused(session._ssl) else "full")
 
-    def failed(self, _: TLSLayer) -> None:
+    def failed(self, layer: TLSLayer) -> None:
         """The client is gone, or the two do not agree."""
-        self.over()
+        self._over(layer.session)
         self._telemetry.client_handshake("failed")
-
-    def over(self) -> None:
-        """Finished or failed."""
-        self._sweep.discard(self)
-        self.abort = _do_nothing  # the layer and its session hold this object: no ring of references stays
 
     def deadline_passed(self) -> None:
         """The client took too long."""
-        abort = self.abort
-        self.over()
-        abort()
+        self.abort()
+
+    def _over(self, session: SSL.Connection) -> None:
+        self._sweep.discard(self)
+        session.set_app_data(None)  # a ring of references otherwise; nothing is renegotiated, so nobody asks for it
 
 
 class TLSFactory(Factory):
@@ -124,7 +134,3 @@ def _choose_certificate(session: SSL.Connection) -> None:
     """RFC 6066 section 3. OpenSSL calls this in the midst of a handshake, also of one that resumes a session."""
     handshake: _Handshake = session.get_app_data()
     handshake.choose_certificate(session)
-
-
-def _do_nothing() -> None:
-    """There is nothing to abort any more."""

@@ -6,6 +6,8 @@ Laws of this module:
   not exist, and nothing is written for it.
 - pyOpenSSL drives the handshake and the end; what comes between goes through `records`, without exceptions.
 - An end without close_notify is not a clean end (RFC 8446 section 6.1).
+- What is above refers to the layer; the layer refers to it and to its callbacks no longer than it needs them: a ring of
+  references would keep OpenSSL's memory until the collector runs.
 """
 
 import contextlib
@@ -24,6 +26,8 @@ from proxyworker.net.records import MAX_PLAINTEXT_BYTES, End, Records
 
 # RFC 8446 section 5.1: type, version, length.
 RECORD_HEADER_BYTES = 5
+
+_NOBODY = Protocol()
 
 
 class SessionTruncated(ConnectionLost):
@@ -111,6 +115,7 @@ class TLSLayer(Protocol):
             cut_off = SessionTruncated if self.peer_closed and not self._is_over else ConnectionLost
             self._above.connectionLost(Failure(ConnectionDone() if is_clean else cut_off("TLS session cut off")))
         self._is_over = True
+        self._above = _NOBODY
 
     # From above: ITransport
 
@@ -130,14 +135,15 @@ class TLSLayer(Protocol):
 
     def loseConnection(self) -> None:
         """Sends close_notify, then closes the stream below when that is written."""
-        if self.disconnecting or self._is_over:
+        if self.disconnecting or self._records.end is End.BROKEN:
             return
         self.disconnecting = True
-        if self._is_established:
-            # When the peer's half is broken already, closing is all that is left.
-            with contextlib.suppress(SSL.Error):
-                self.session.shutdown()
-        self._flush()
+        if not self._is_over:  # by loseWriteConnection: then this is said already
+            if self._is_established:
+                # When the peer's half is broken already, closing is all that is left.
+                with contextlib.suppress(SSL.Error):
+                    self.session.shutdown()
+            self._flush()
         self.transport.loseConnection()
 
     def loseWriteConnection(self) -> None:
@@ -203,6 +209,7 @@ class TLSLayer(Protocol):
             self._fail()
             return
         self._is_established = True
+        self._forget_callbacks()
         self._above.makeConnection(self)
 
     def _fail(self) -> None:
@@ -211,7 +218,11 @@ class TLSLayer(Protocol):
         self._is_over = True
         self.disconnecting = True
         self._on_failed(self)
+        self._forget_callbacks()
         self.transport.loseConnection()
+
+    def _forget_callbacks(self) -> None:
+        del self._on_connected, self._on_established, self._on_failed
 
     def _end(self) -> None:
         """The peer closed its half or broke the session: nothing more will come."""

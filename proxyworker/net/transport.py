@@ -4,6 +4,7 @@ Laws of this module: above it everything is plain Twisted (IProtocol, ITransport
 uvloop, because Twisted's own TCP transports cost twice the CPU on this loop (docs/performance.md). A protocol's
 `dataReceived` is called by libuv directly: it must not be replaced after the connection is made. A protocol that has
 Twisted's `readConnectionLost` decides itself what the end of the peer's half means; for all others it is the end.
+When a connection is gone nothing here refers to what was above it: both are freed at once, without the collector.
 """
 
 import asyncio
@@ -75,6 +76,7 @@ class LoopTransport:
     def connection_lost(self) -> None:
         """The loop's signal that the socket is gone: its number may belong to another connection from now on."""
         self._is_lost = True
+        self._producer = None
 
     def getPeer(self) -> Address:
         return _address(self._transport.get_extra_info("peername"))
@@ -258,7 +260,10 @@ async def _open(loop: asyncio.AbstractEventLoop, host: str, port: int, protocol:
             first = first or error
         else:
             return
-    raise first or socket.gaierror(socket.EAI_NONAME, "no address")
+    try:
+        raise first or socket.gaierror(socket.EAI_NONAME, "no address")
+    finally:
+        del first  # its traceback holds this frame
 
 
 def _address(name: Any) -> Address:

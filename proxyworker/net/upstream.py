@@ -24,7 +24,8 @@ from proxyworker.net.transport import connect
 from proxyworker.protocol.body import BodyReader, MalformedBody, UntilCloseReader
 from proxyworker.protocol.response import BodyExtent, MalformedResponse, ResponseHead, parse_response, reader_for
 from proxyworker.protocol.trailers import passable
-from upstream_tls.tls.diagnosis import Diagnosis
+from upstream_tls.tls.diagnosis import Diagnosis, diagnose
+from upstream_tls.tls.evidence import Evidence, Stage
 
 if TYPE_CHECKING:
     from proxyworker.net.exchange import Exchange
@@ -35,14 +36,6 @@ if TYPE_CHECKING:
 _SEND, _HEAD, _LENGTH = Phase.SEND, Phase.HEAD, BodyExtent.LENGTH
 
 MAX_RESPONSE_HEAD_BYTES = 65_536
-
-_CONNECT_CODES = {
-    errno.ECONNREFUSED: "connection_refused",
-    errno.ECONNRESET: "connection_reset",
-    errno.ENETUNREACH: "unreachable",
-    errno.EHOSTUNREACH: "unreachable",
-    errno.ETIMEDOUT: "timeout",
-}
 
 
 class UpstreamConnection(Protocol):
@@ -118,11 +111,15 @@ class UpstreamConnection(Protocol):
         exchange.upstream_ready(self)
 
     def _connect_failed(self, error: OSError) -> None:
+        self._give_up = self._layer = None
         if isinstance(error, socket.gaierror):
-            self._fail_opening(Phase.RESOLVE, "dns_failure", f"lookup {self._pool.key.address}: no such host")
-            return
-        key, code = self._pool.key, _CONNECT_CODES.get(error.errno or 0, "connect_failed")
-        self._fail_opening(Phase.CONNECT, code, f"dial tcp {key.address}:{key.port}: {code}")
+            phase = Phase.RESOLVE
+            evidence = Evidence(stage=Stage.DNS, address=self._pool.key.address, lookup_error=error.errno)
+        else:
+            phase = Phase.CONNECT
+            evidence = Evidence(stage=Stage.TCP, address=self._address, errno=error.errno or 0)
+        diagnosis = diagnose(evidence)
+        self._fail_opening(phase, diagnosis.code, diagnosis.message)
 
     def _handshake_failed(self, layer: TLSLayer) -> None:
         diagnosis = self._explain(layer)
@@ -136,10 +133,14 @@ class UpstreamConnection(Protocol):
             first_bytes=layer.first_bytes,
             peer_closed=layer.peer_closed,
             errno=errno.ECONNRESET if layer.peer_reset else None,
-            address=f"{self._pool.key.address}:{self._pool.key.port}",
+            address=self._address,
             is_established=self._is_open,
             has_answered=self._is_reused,
         )
+
+    @property
+    def _address(self) -> str:
+        return f"{self._pool.key.address}:{self._pool.key.port}"
 
     def _fail_opening(self, phase: Phase, code: str, reason: str, *, timed_out: bool = False) -> None:
         self._sweep.discard(self)
@@ -324,7 +325,7 @@ class UpstreamConnection(Protocol):
     def _stop_opening(self) -> None:
         if self._give_up is not None:
             self._give_up()
-            self._give_up = None
+            self._give_up = self._layer = None
         elif self._layer is not None:
             self._layer.abortConnection()
 

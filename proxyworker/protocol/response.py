@@ -123,6 +123,9 @@ def _judge_extent(
             raise MalformedResponse("response with an invalid Content-Length")
     if request_method == b"HEAD" or response.status < 200 or response.status in (204, 304):
         response.extent = _NONE
+        if response.status == 204 and (codings is not None or response.content_length):
+            # RFC 9112 section 6: it has no body. If one comes all the same, it must not be the next one's response.
+            response.is_reusable = False
     elif codings is not None:
         if len(codings) > 1 or codings[0].lower() != b"chunked":
             raise MalformedResponse("response with a transfer coding other than chunked")

@@ -210,6 +210,24 @@ def test_a_header_that_does_not_come(dialler: Dialler) -> None:
     entrance.proxy.assert_nothing_left()
 
 
+def test_the_end_of_a_half_behind_a_header(dialler: Dialler) -> None:
+    """Means the same as without one: a complete request is answered. Without a whole header it is the end."""
+    entrance = Entrance(dialler, proxy_protocol=True)
+    client = entrance.connect(HEADER + GET, "10.0.0.1")
+    backend = entrance.proxy.accept()
+    client.half_close_by_peer()
+    assert not client.end
+    backend.deliver(OK)
+    entrance.settle()
+    assert client.received.endswith(b"ok")
+    assert client.is_lost
+    client = entrance.connect(HEADER[:-1], "10.0.0.1")
+    client.half_close_by_peer()
+    entrance.settle()
+    assert client.is_lost
+    assert entrance.admission.total == 0
+
+
 def test_the_limit_of_a_client_behind_a_header(dialler: Dialler) -> None:
     """Is that of the client that the header names."""
     entrance = Entrance(dialler, proxy_protocol=True, max_per_client=1)

@@ -3,6 +3,7 @@
 import pytest
 
 from proxyworker.policy.limits import DownstreamLimits
+from proxyworker.snapshot import Deadlines
 from tests.proxyworker.net.memory import HIGH_WATER_BYTES, Dialler
 from tests.proxyworker.net.proxy import GET, OK, MemoryProxy, entry, upstream
 
@@ -190,6 +191,38 @@ def test_client_that_never_reads_is_cut_off(proxy: MemoryProxy) -> None:
     assert (client.end, backend.end) == ("aborted", "aborted")
     assert proxy.telemetry.answers == [("app.test", 499)]
     assert proxy.telemetry.failures == []
+    proxy.assert_nothing_left()
+
+
+def test_client_that_sent_all_but_never_reads_is_cut_off(proxy: MemoryProxy) -> None:
+    """Also when the end of its request comes while it does not read; that deadline was forgotten then."""
+    client = proxy.client(UPLOAD % 10)
+    client.peer_reads = False
+    backend = proxy.accept()
+    backend.deliver(DOWNLOAD + b"x" * PIECE)
+    client.deliver(b"0123456789")
+    assert backend.received.endswith(b"0123456789")
+    proxy.advance(LIMITS.write_stall_s + 1)
+    assert (client.end, backend.end) == ("aborted", "aborted")
+    proxy.assert_nothing_left()
+
+
+def test_client_that_reads_again_is_not_blamed_for_the_upstream(dialler: Dialler) -> None:
+    """While the upstream does not take the request, its own deadline runs; the client may not send."""
+    deadlines = Deadlines(body_stall_s=LIMITS.body_stall_s * 3)
+    proxy = MemoryProxy(dialler, entry(deadlines=deadlines))
+    client = proxy.client(UPLOAD % LARGE)
+    backend = proxy.accept()
+    backend.peer_reads = client.peer_reads = False
+    client.deliver(b"x" * PIECE)
+    backend.deliver(DOWNLOAD + b"x" * PIECE)
+    assert client.is_paused
+    client.read_all()
+    proxy.advance(LIMITS.body_stall_s + 1)
+    assert not client.end
+    proxy.advance(deadlines.body_stall_s)
+    assert proxy.telemetry.codes == ["timeout"]
+    assert client.end == "aborted"
     proxy.assert_nothing_left()
 
 

@@ -65,6 +65,13 @@ def test_chunks_over_the_limit_are_413(limited: MemoryProxy) -> None:
     assert limited.telemetry.answers == [("app.test", 413)]
 
 
+def test_refused_body_of_a_head_has_an_answer_without_one(limited: MemoryProxy) -> None:
+    """RFC 9110 section 9.3.2: no content in a response to HEAD, whoever gives it."""
+    client = limited.client(POST_CHUNKED.replace(b"POST", b"HEAD") + b"9\r\ntoo large\r\n")
+    assert client.received.startswith(b"HTTP/1.1 413 ")
+    assert client.received.endswith(b"\r\n\r\n")
+
+
 def test_chunks_over_the_limit_while_connecting(limited: MemoryProxy) -> None:
     """The attempt is given up."""
     client = limited.client(POST_CHUNKED + b"9\r\ntoo large\r\n")
@@ -130,6 +137,19 @@ def test_half_of_a_request_is_worth_no_answer(proxy: MemoryProxy, sent: bytes) -
     assert backend.end == "aborted"
     assert client.received == b""
     assert proxy.telemetry.answers == [("app.test", 499)]
+
+
+def test_answer_to_half_a_request_is_cut_off(proxy: MemoryProxy) -> None:
+    """A body that lasts to the end of its connection would look complete."""
+    client = proxy.client((POST_5 + b"hell").replace(b"HTTP/1.1", b"HTTP/1.0"))
+    backend = proxy.accept()
+    backend.deliver(b"HTTP/1.1 200 OK\r\n\r\nthe first half")
+    client.half_close_by_peer()
+    proxy.settle()
+    assert client.end == "aborted"
+    assert backend.end == "aborted"
+    assert proxy.telemetry.answers == [("app.test", 499)]
+    proxy.assert_nothing_left()
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"\r\n", NOT_FOUND, NOT_FOUND * 2 + b"GET"])

@@ -78,22 +78,27 @@ def test_malformed_chunk_cuts_the_answer_off(proxy: MemoryProxy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "phase"),
+    ("error", "code", "reason", "phase"),
     [
-        (refused(), "connection_refused", Phase.CONNECT),
-        (OSError(errno.EHOSTUNREACH, "x"), "unreachable", Phase.CONNECT),
-        (OSError(errno.EMFILE, "x"), "connect_failed", Phase.CONNECT),
-        (socket.gaierror(socket.EAI_NONAME, "x"), "dns_failure", Phase.RESOLVE),
+        (refused(), "connection_refused", "dial tcp {}: connect: connection refused", Phase.CONNECT),
+        (OSError(errno.EHOSTUNREACH, "x"), "unreachable", "dial tcp {}: connect: no route to host", Phase.CONNECT),
+        (OSError(errno.ETIMEDOUT, "x"), "timeout", "i/o timeout", Phase.CONNECT),
+        (OSError(errno.EMFILE, "x"), "connect_failed", "dial tcp {}: connect failed", Phase.CONNECT),
+        (OSError("x"), "connect_failed", "dial tcp {}: connect failed", Phase.CONNECT),
+        (socket.gaierror(socket.EAI_NONAME, "x"), "dns_failure", "lookup 10.0.0.1: no such host", Phase.RESOLVE),
     ],
 )
-def test_connection_that_cannot_be_opened(proxy: MemoryProxy, error: OSError, code: str, phase: Phase) -> None:
-    """502 for the client; phase and code for the operator."""
+def test_connection_that_cannot_be_opened(
+    proxy: MemoryProxy, error: OSError, code: str, reason: str, phase: Phase
+) -> None:
+    """502 for the client; phase, code and the words of docs/upstream-mtls.md for the operator."""
     client = proxy.client(GET)
     proxy.attempt.fail(error)
     assert client.received.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
     assert b"10.0.0" not in client.received
     [failure] = proxy.telemetry.failures
     assert (failure.code, failure.phase, failure.retry_safety) == (code, phase, RetrySafety.NEVER_SENT)
+    assert failure.reason == reason.format("10.0.0.1:8080")
 
 
 def test_failover_to_the_next_upstream(dialler: Dialler) -> None:

@@ -236,6 +236,20 @@ def test_half_close(context: ClientContext, theirs: SSL.Context) -> None:
     assert pair.server.above.lost is not None
 
 
+def test_close_behind_the_end_of_the_own_half(context: ClientContext, theirs: SSL.Context) -> None:
+    """Closes the stream below; there is no second close_notify, for which there is no way any more."""
+    pair = Pair(context, theirs)
+    pair.server.layer.loseWriteConnection()
+    sent = pair.server.below.received
+    pair.server.layer.loseConnection()
+    assert pair.server.below.disconnecting
+    pair.pump()
+    assert pair.server.below.received == sent
+    assert pair.server.above.lost is not None
+    assert pair.client.above.lost is not None
+    assert pair.client.above.lost.check(ConnectionDone)
+
+
 class HalfCloseable(Recorder):
     """A protocol that goes on when its peer has said all."""
 

@@ -328,6 +328,31 @@ def test_client_ends_in_order(proxy: MemoryProxy) -> None:
     assert proxy.telemetry.failures == []
 
 
+def test_client_that_ended_its_half_before_the_101(proxy: MemoryProxy) -> None:
+    """What it sent goes to the upstream, then the end; without the client's half there is no tunnel to keep."""
+    client = proxy.client(UPGRADE + PING)
+    backend = proxy.accept()
+    client.half_close_by_peer()
+    backend.deliver(SWITCHING)
+    proxy.settle()
+    assert carried(client, backend) == (b"", PING)
+    assert (client.end, backend.end) == ("closed", "half-closed")
+    end_both(proxy, client, backend)
+
+
+def test_client_that_ends_its_half_but_does_not_read(proxy: MemoryProxy) -> None:
+    """Has CLOSE_S to take what was sent to it, then the tunnel ends for the upstream as well; not when it is idle."""
+    client, backend = opened(proxy)
+    client.peer_reads = False
+    backend.deliver(PIECE)
+    client.half_close_by_peer()
+    proxy.advance(CLOSE_S + 1)
+    assert backend.end == "half-closed"
+    proxy.advance(CLOSE_S + 1)
+    assert client.end == "aborted"
+    end_both(proxy, client, backend)
+
+
 def test_upstream_ends_in_order(proxy: MemoryProxy) -> None:
     """The same the other way round; a client that was stopped is heard again, so that its close is seen."""
     client, backend = opened(proxy)

@@ -50,6 +50,13 @@ def test_keep_alive(version: bytes, connection: bytes | None, expected: bool) ->
     assert parse_request(head(*lines, start=b"GET / HTTP/" + version)).keep_alive is expected
 
 
+def test_framing_in_the_spelling_of_cgi_goes_no_further() -> None:
+    """An upstream that takes `Content_Length` for Content-Length would see another end of the body than this proxy."""
+    request = parse_request(head(b"Content_Length: 5", b"TRANSFER_ENCODING: chunked", b"X_A: 1"))
+    assert request.lines == [b"X_A: 1"]
+    assert not request.has_body
+
+
 def test_fields_that_connection_names_are_removed() -> None:
     """All Connection fields count, in any case (RFC 9110 section 7.6.1)."""
     request = parse_request(

@@ -57,6 +57,15 @@ def test_is_reusable(lines: list[bytes], version: bytes, expected: bool) -> None
     assert parse(*lines, start=b"HTTP/" + version + b" 200 OK").is_reusable is expected
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [(b"Content-Length: 5", False), (b"Transfer-Encoding: chunked", False), (b"Content-Length: 0", True)],
+)
+def test_no_content_that_announces_content_ends_its_connection(line: bytes, expected: bool) -> None:
+    """What may follow would be taken for the response to the next request."""
+    assert parse_response(b"HTTP/1.1 204 No Content\r\n" + line + b"\r\n\r\n", b"GET").is_reusable is expected
+
+
 def test_hop_by_hop_fields_end_here() -> None:
     """What is meant for our connection, and what Connection names, does not reach the client."""
     response = parse(b"Connection: X-Mine", b"X-Mine: 1", b"Keep-Alive: 5", b"Server: s", b"Content-Length: 0")
