@@ -22,8 +22,9 @@ log = logging.getLogger("aegis.proxy")
 
 POLL_S = 5.0
 REPORT_EVERY_S = 15.0
-# A broken upstream fails all the time: that alone is no reason for more writes to the database than this.
-FAILURES_EVERY_S = 5.0
+# A broken upstream fails all the time: that alone is no reason for more writes to the database than this. Less than
+# POLL_S, so that a report of something else just before does not make a failure wait for the poll after the next.
+FAILURES_EVERY_S = 2.0
 
 
 class Feed(Protocol):

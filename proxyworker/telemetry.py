@@ -32,6 +32,17 @@ LOG_EVERY_S = 1.0
 LOG_REFUSALS_EVERY_S = 60.0
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
+# Those of the service, with what /metrics says about them.
+GAUGES = {
+    "aegis_configuration_generation": "Generation of the configuration that is in force.",
+    "aegis_hosts_accepted": "Hosts that are served.",
+    "aegis_hosts_rejected": "Hosts whose configuration cannot be used: they answer 502.",
+    "aegis_client_connections": "Connections of clients that are open.",
+    "aegis_client_connections_limit": "How many connections of clients there may be.",
+    "aegis_upstream_idle_connections": "Connections to upstreams that wait for work.",
+    "aegis_upstream_active_connections": "Connections to upstreams that have work, WebSockets too.",
+}
+
 Gauges = Callable[[], dict[str, float]]
 UpstreamsUp = Callable[[], Iterable[tuple[str, str, bool]]]
 
@@ -367,7 +378,7 @@ class WorkerTelemetry(Collector):
                 value=self._access_log.dropped_count,
             )
         for name, value in self._gauges().items():
-            yield GaugeMetricFamily(name, name.removeprefix("aegis_").replace("_", " "), value=value)
+            yield GaugeMetricFamily(name, GAUGES[name], value=value)
 
 
 def _add_bytes(total_bytes: Counter[tuple[str, str]], tunnel: Tunnel) -> None:

@@ -70,24 +70,23 @@ def _json_request(request_id: bytes, request: RequestHead | None) -> str:
     if request is None:
         identity = _json(request_id, MAX_NAME_BYTES)
         return f'"request_id":{identity},"method":null,"target":null,"protocol":null,"referer":null,"user_agent":null'
-    referer, user_agent = _named_fields(request)
-    target = request.target
-    sent = request_id + target + referer + user_agent
-    if len(sent) <= MAX_USER_AGENT_BYTES and _is_plain(sent):
-        # As nearly always: one look instead of four.
-        shown = f'"{request_id.decode()}"', f'"{target.decode()}"', f'"{referer.decode()}"', f'"{user_agent.decode()}"'
-    else:
-        shown = (
-            _json(request_id, MAX_NAME_BYTES),
-            _json(target, MAX_TARGET_BYTES),
-            _json(referer, MAX_REFERER_BYTES),
-            _json(user_agent, MAX_USER_AGENT_BYTES),
-        )
+    if not request.logged_fields:
+        request.logged_fields = _json_fields(request)
     return (
-        f'"request_id":{shown[0]},"method":"{request.method.decode()}","target":{shown[1]},'
-        f'"protocol":"{"HTTP/1.0" if request.is_http_10 else "HTTP/1.1"}",'
-        f'"referer":{shown[2] if referer else "null"},"user_agent":{shown[3] if user_agent else "null"}'
+        f'"request_id":{_json(request_id, MAX_NAME_BYTES)},"method":"{request.method.decode()}",'
+        f'"target":{_json(request.target, MAX_TARGET_BYTES)},'
+        f'"protocol":"{"HTTP/1.0" if request.is_http_10 else "HTTP/1.1"}",{request.logged_fields}'
     )
+
+
+# The fields of a request are the same in each that repeats its section: these two are asked once for all of them.
+
+
+def _json_fields(request: RequestHead) -> str:
+    referer, user_agent = _named_fields(request)
+    shown_referer = _json(referer, MAX_REFERER_BYTES) if referer else "null"
+    shown_user_agent = _json(user_agent, MAX_USER_AGENT_BYTES) if user_agent else "null"
+    return f'"referer":{shown_referer},"user_agent":{shown_user_agent}'
 
 
 _NO_UPSTREAM = (
@@ -116,18 +115,24 @@ def _json_ms(seconds: float | None) -> str:
 def _combined_line(record: Record, epoch_s: float) -> bytes:
     """Apache's LogFormat `%h - - %t "%r" %>s %O "%{Referer}i" "%{User-Agent}i"`."""
     ended_s, _, _, bytes_sent, status, _, client_address, _ = record[:8]
-    what = referer = user_agent = "-"
+    what, fields = "-", '"-" "-"'
     request = record[9]
     if request is not None:
-        sent_referer, sent_user_agent = _named_fields(request)
+        if not request.logged_fields:
+            request.logged_fields = _combined_fields(request)
         target = _escaped(request.target, MAX_TARGET_BYTES)
         what = f"{request.method.decode()} {target} {'HTTP/1.0' if request.is_http_10 else 'HTTP/1.1'}"
-        referer = _escaped(sent_referer, MAX_REFERER_BYTES) or "-"
-        user_agent = _escaped(sent_user_agent, MAX_USER_AGENT_BYTES) or "-"
+        fields = request.logged_fields
     return (
-        f'{_word(client_address)} - - [{_clf_second(int(ended_s + epoch_s))}] "{what}" {status} {bytes_sent} '
-        f'"{referer}" "{user_agent}"\n'
+        f'{_word(client_address)} - - [{_clf_second(int(ended_s + epoch_s))}] "{what}" {status} {bytes_sent} {fields}\n'
     ).encode("ascii")
+
+
+def _combined_fields(request: RequestHead) -> str:
+    referer, user_agent = _named_fields(request)
+    shown_referer = _escaped(referer, MAX_REFERER_BYTES) or "-"
+    shown_user_agent = _escaped(user_agent, MAX_USER_AGENT_BYTES) or "-"
+    return f'"{shown_referer}" "{shown_user_agent}"'
 
 
 def _named_fields(request: RequestHead) -> tuple[bytes, bytes]:

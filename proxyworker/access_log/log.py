@@ -70,6 +70,7 @@ class AccessLog:
         self._lines: Lines = {}
         self._waiting_bytes = 0
         self._dropped = 0
+        self._has_failed = False
         self._writer = Writer(sink)
 
     @property
@@ -117,7 +118,14 @@ class AccessLog:
         epoch_s = self._unix_time() - self._clock()
         line, lines, size = self._line, self._lines, 0
         for record in records:
-            made = line(record, epoch_s)
+            try:
+                made = line(record, epoch_s)
+            except Exception:  # a record that no line can be made of must not end the log
+                self._dropped += 1
+                if not self._has_failed:
+                    log.exception("a line of the access log could not be made")
+                self._has_failed = True
+                continue
             size += len(made)
             lines.setdefault(record[5], []).append(made)
         self._waiting_bytes += size

@@ -229,6 +229,17 @@ def test_a_new_generation_takes_the_failures_along(worker: Worker) -> None:
     assert [(report.generation, report.failures) for report in worker.feed.reports] == [(0, ()), (1, (failure(1),))]
 
 
+def test_a_failure_behind_a_change_is_reported_by_the_next_poll(worker: Worker) -> None:
+    """Whoever has just saved a host waits for it in the admin; the one after would be ten seconds later."""
+    worker.source.start()
+    worker.clock.advance(POLL_S / 2)
+    worker.feed.entries = [loaded(entry(), 1)]
+    worker.source.look()
+    worker.failures = (failure(1),)
+    worker.clock.advance(POLL_S / 2)
+    assert [report.failures for report in worker.feed.reports] == [(), (), (failure(1),)]
+
+
 def test_a_report_that_was_not_taken_is_not_reported(worker: Worker) -> None:
     """Who keeps the failures hears only of what the feed has."""
     worker.feed.takes_reports = False

@@ -9,6 +9,7 @@ import pytest
 
 from proxyworker.access_log.lines import MAX_LINE_BYTES, line_maker
 from proxyworker.net.telemetry import Record
+from proxyworker.protocol.request import parse_repetition
 from tests.proxyworker.access_log.records import TARGET, record, request
 
 FIREFOX = b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
@@ -119,20 +120,25 @@ def test_combined_line() -> None:
 )
 def test_what_a_client_sends_stays_in_its_place(value: bytes) -> None:
     """Quotation marks, backslashes, control characters and bytes that are no text are escaped in both formats."""
-    head = request(b"User-Agent: x", b"Referer: x")
-    head.lines = [b"User-Agent: " + value, b"Referer: " + value]
-    head.target = b"/" + value
-    document = as_json(record(head))
+
+    def sent() -> Record:
+        # A worker has one format: what it made of a request's fields stays with the request.
+        head = request(b"User-Agent: x", b"Referer: x")
+        head.lines = [b"User-Agent: " + value, b"Referer: " + value]
+        head.target = b"/" + value
+        return record(head)
+
+    document = as_json(sent())
     shown = value.decode("utf-8", "backslashreplace").strip()
     assert (document["user_agent"], document["referer"]) == (shown, shown)
     assert document["target"] == "/" + value.decode("utf-8", "backslashreplace")
     assert document["status"] == 200
-    fields = as_combined(record(head))
+    fields = as_combined(sent())
     assert fields["status"] == "200"
     unescaped = re.sub(rb"\\x([0-9A-F]{2})", lambda hit: bytes([int(hit[1], 16)]), fields["user_agent"].encode())
     assert unescaped == value.strip()
     for form in ("json", "combined"):
-        line = line_maker(form)(record(head), 0.0)  # type: ignore[arg-type]
+        line = line_maker(form)(sent(), 0.0)  # type: ignore[arg-type]
         assert line.isascii()
         assert line[:-1].decode().isprintable()
 
@@ -169,3 +175,16 @@ def test_secrets_are_not_in_a_line() -> None:
     head = request(b"Authorization: Bearer canary", b"Cookie: session=canary", b"X-Api-Key: canary", b"Range: canary")
     for form in ("json", "combined"):
         assert b"canary" not in line_maker(form)(record(head), 0.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("form", ["json", "combined"])
+def test_fields_of_a_repeated_section_are_shown_with_each_request(form: Any) -> None:
+    """Before and after the first line was made, and never those of another section."""
+    line = line_maker(form)
+    first = request(b"User-Agent: one")
+    before = parse_repetition(b"GET /2 HTTP/1.1", first)
+    made = [line(record(first), 0.0)]
+    after = parse_repetition(b"GET /3 HTTP/1.1", first)
+    made += [line(record(head), 0.0) for head in (before, after)]
+    assert [b"one" in each for each in made] == [True, True, True]
+    assert b"one" not in line(record(request(b"User-Agent: two")), 0.0)

@@ -165,3 +165,14 @@ def test_settings_choose_the_sink(tmp_path: Path) -> None:
     assert AccessLogSettings().sink() is None
     assert isinstance(AccessLogSettings(destination="stdout").sink(), StandardOutput)
     assert isinstance(AccessLogSettings(destination=tmp_path).sink(), Directory)
+
+
+def test_a_record_without_a_line_ends_nothing(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """It is counted and told of once; the others are written."""
+    for number in (1, 2):
+        bench.log.add(record(object(), host="one"))  # type: ignore[arg-type]
+        bench.add(number)
+    assert bench.written(2).ids == [1, 2]
+    assert bench.log.dropped_count == 2
+    assert [each.levelname for each in caplog.records] == ["ERROR"]
+    bench.log.close(PATIENCE_S)
