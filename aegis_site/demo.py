@@ -4,10 +4,11 @@ Laws of this module: names, paths and texts only, so that the supervising proces
 """
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aegis_site.environment import BindAddress, Environment
+from aegis_site.environment import BindAddress, Environment, EnvironmentProblem
 
 # `.localhost` names are this machine without any configuration (RFC 6761 section 6.3).
 DEMO_DOMAIN = "demo.localhost"
@@ -47,7 +48,7 @@ class Demo:
 
     def lines(self, environment: Environment) -> list[str]:
         """Two commands to try: through the proxy, and straight at the upstream without a certificate."""
-        proxy = f"http://{environment.proxy_http[0].url_host}/"
+        proxy = f"http://{open_listener(environment.proxy_http).url_host}/"
         upstream = f"https://{self.address.url_host}/"
         zoo = [
             "The zoo: in the admin, open a host named zoo-... and press Test Connection to see what it says.",
@@ -59,3 +60,11 @@ class Demo:
             f"  curl -i --cacert {shlex.quote(str(self.ca_path))} {upstream}",
             *(zoo if self.has_zoo else ()),
         ]
+
+
+def open_listener(listeners: Iterable[BindAddress]) -> BindAddress:
+    """The first that takes a request from anybody on this machine, as curl sends it."""
+    for bind in listeners:
+        if not bind.proxy_protocol:
+            return bind
+    raise EnvironmentProblem("the demo needs an HTTP listener without proxy_protocol; set AEGIS_PROXY_HTTP")

@@ -19,7 +19,7 @@ from twisted.internet.threads import deferToThread
 
 from aegis_site import processes
 from aegis_site.data_directory import PRIVATE_UMASK
-from aegis_site.demo import DEMO_DOMAIN, Demo
+from aegis_site.demo import DEMO_DOMAIN, Demo, open_listener
 from aegis_site.environment import (
     BASE_DIR,
     VALKEY_SOCKET,
@@ -134,7 +134,8 @@ class Instance:
             ReadyCheck(name="proxy", address=metrics, path="/readyz", host_field=metrics.url_host),
         ]
         if self._demo:
-            checks.append(ReadyCheck(name="demo", address=environment.proxy_http[0], path="/", host_field=DEMO_DOMAIN))
+            address = open_listener(environment.proxy_http)
+            checks.append(ReadyCheck(name="demo", address=address, path="/", host_field=DEMO_DOMAIN))
         return checks
 
     def _ready_block(self) -> str:

@@ -162,5 +162,6 @@ UNFOLD = {
     "SITE_SYMBOL": "shield_lock",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "STYLES": ["aegis_site.admin_site.stylesheet"],
     "SIDEBAR": {"show_search": False, "navigation": "aegis_site.admin_site.navigation"},
 }

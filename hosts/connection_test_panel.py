@@ -100,8 +100,13 @@ def age(test: ConnectionTest) -> str:
     """How long ago a test ended, in the words of a person; empty when it has not."""
     if test.finished_at is None:
         return ""
-    is_new = timezone.now() - test.finished_at < datetime.timedelta(minutes=1)
-    return "just now" if is_new else f"{timesince(test.finished_at, depth=1)} ago"
+    return ago(test.finished_at, now=timezone.now())
+
+
+def ago(moment: datetime.datetime, *, now: datetime.datetime) -> str:
+    """How long ago something was, in the words of a person."""
+    is_new = now - moment < datetime.timedelta(minutes=1)
+    return "just now" if is_new else f"{timesince(moment, now, depth=1)} ago"
 
 
 def last_test_cell(test: ConnectionTest | None) -> SafeString:

@@ -29,7 +29,7 @@ class HostForm(DownstreamTLSFields, TrafficFields):
 
     domains = forms.CharField(
         widget=UnfoldAdminTextareaWidget({"rows": 3, "spellcheck": "false"}),
-        help_text="One per line or separated by commas. *.example.com stands for every name one label below.",
+        help_text="One per line or separated by commas. *.example.com stands for all names below it.",
     )
 
     class Meta:

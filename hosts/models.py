@@ -91,7 +91,7 @@ class Host(models.Model):
 
 
 class Domain(models.Model):
-    """A name that a host answers for: lower-case A-labels, `*.` in front for all names one label below."""
+    """A name that a host answers for: lower-case A-labels, `*.` in front for all names below, one label or more."""
 
     host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="domains")
     name = models.CharField(max_length=255, unique=True)

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
 from aegis_site.kernel.admin import display
+from hosts.connection_test_panel import ago
 from hosts.models import Host
 from hosts.traffic_forms import TrafficFields
 from hosts.upstream_failures import failures_of
@@ -73,10 +74,12 @@ class TrafficAdmin(ModelAdmin):
 
 
 def _failures_panel(host: Host, *, has_test: bool) -> SafeString:
-    failures = failures_of(host.pk)[:SHOWN_FAILURES]
-    views = [{"failure": failure, "meaning": meaning_of(failure.code)} for failure in failures]
-    context = {"views": views, "now": timezone.now(), "has_test": has_test}
-    return render_to_string("hosts/upstream_failures.html", context)
+    now = timezone.now()
+    views = [
+        {"failure": failure, "meaning": meaning_of(failure.code), "age": ago(failure.at, now=now)}
+        for failure in failures_of(host.pk)[:SHOWN_FAILURES]
+    ]
+    return render_to_string("hosts/upstream_failures.html", {"views": views, "has_test": has_test})
 
 
 def _opened(fieldset: Fieldset, errors: Container[str]) -> Fieldset:

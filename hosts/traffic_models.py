@@ -128,7 +128,7 @@ class TrafficConfiguration(models.Model):
         "Retries per second",
         default=Retries().budget_min_per_s,
         validators=[BOUNDS["budget_min_per_s"]],
-        help_text="So many are in order, whatever the budget.",
+        help_text="Allowed whatever the budget says.",
     )
     max_body_bytes = models.BigIntegerField(
         "Largest request body",

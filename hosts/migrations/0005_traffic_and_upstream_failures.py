@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 ('backoff_max_s', models.FloatField(default=60.0, help_text='Seconds.', validators=[hosts.validators.Between(0.1, 86400, 'seconds')], verbose_name='Longest pause')),
                 ('max_attempts', models.IntegerField(default=4, help_text='For one request, the first one included. Only what is safe is repeated.', validators=[hosts.validators.Between(1, 10)], verbose_name='Attempts')),
                 ('budget_percent', models.IntegerField(default=20, help_text='Retries in percent of the requests.', validators=[hosts.validators.Between(0, 100, 'percent')], verbose_name='Retry budget')),
-                ('budget_min_per_s', models.IntegerField(default=10, help_text='So many are in order, whatever the budget.', validators=[hosts.validators.Between(0, 10000)], verbose_name='Retries per second')),
+                ('budget_min_per_s', models.IntegerField(default=10, help_text='Allowed whatever the budget says.', validators=[hosts.validators.Between(0, 10000)], verbose_name='Retries per second')),
                 ('max_body_bytes', models.BigIntegerField(default=0, help_text='Such as 10m or 512k; larger ones get 413. 0: no limit.', validators=[hosts.validators.Between(0, 1125899906842624, 'bytes')], verbose_name='Largest request body')),
                 ('request_headers', models.JSONField(default=list)),
                 ('response_headers', models.JSONField(default=list)),

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.contrib.staticfiles import finders
 from django.test import Client
 from django.urls import reverse
 
@@ -31,6 +32,8 @@ def test_pages_render(admin_client: Client, page: str) -> None:
     assert response.status_code == 200
     assert "unfold/css/styles.css" in response.content.decode()
     assert "Aegis" in response.content.decode()
+    assert 'href="/static/aegis_site/admin.css"' in response.content.decode()
+    assert finders.find("aegis_site/admin.css")
 
 
 def test_the_root_leads_to_the_admin(client: Client) -> None:

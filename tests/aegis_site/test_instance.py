@@ -156,6 +156,17 @@ def test_the_demo_is_ready_when_a_request_through_the_proxy_succeeds() -> None:
     assert (check.name, str(check.address), check.host_field) == ("demo", "127.0.0.1:8080", "demo.localhost")
 
 
+def test_the_demo_is_asked_for_where_no_load_balancer_has_to_come_first() -> None:
+    """A listener with proxy_protocol closes what does not begin with that header: it is neither asked nor printed."""
+    subject = an_instance(
+        DEMO,
+        AEGIS_PROXY_HTTP="127.0.0.1:8080 proxy_protocol, 127.0.0.1:8082",
+        AEGIS_TRUSTED_PROXIES="127.0.0.1",
+    )
+    assert str(subject._ready_checks()[-1].address) == "127.0.0.1:8082"
+    assert "http://127.0.0.1:8082/" in "\n".join(DEMO.lines(subject._environment))
+
+
 @pytest.mark.parametrize(("url", "is_private"), [("", True), ("redis://elsewhere", False)])
 def test_a_configured_redis_is_used_instead_of_a_private_one(url: str, is_private: bool) -> None:
     """AEGIS_REDIS_URL replaces Valkey, in embedded mode too."""

@@ -18,8 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from aegis_site.environment import BASE_DIR
 from tests.e2e.conftest import HostDocument
+from tests.support.admin import AdminSession
 from tests.support.certificates import Authority
-from tests.support.instance import Instance, request
+from tests.support.instance import ADMIN_PASSWORD, Instance, request
 from tests.support.nginx import seen
 from tests.support.polling import eventually
 from tests.support.ports import free_port
@@ -136,6 +137,21 @@ def test_both_serve_and_their_metrics_are_one_document(pair: Instance, domain: s
             assert sum(metric(told.partition(b"\r\n\r\n")[2], "aegis_requests_total").values()) > 0
         assert path.stat().st_mode & 0o077 == 0
     assert Path(directory).stat().st_mode & 0o077 == 0
+
+
+def test_the_workers_page_shows_both_as_current(pair: Instance, domain: str) -> None:
+    """By names that stay when one is replaced; the host's page says that both have accepted it."""
+    admin = AdminSession(pair, "admin", ADMIN_PASSWORD)
+    names = [f"{socket.gethostname()}:{pair.metrics_port}/{number}" for number in (1, 2)]
+
+    def are_current() -> bool:
+        page = admin.get("/admin/hosts/proxyworker/").body.decode()
+        return all(name in page for name in names) and len(re.findall(r">\s*Current\s*<", page)) == 2
+
+    eventually(are_current, within_s=15, every_s=0.2)
+    [host] = [host for host in pair.api("GET", "hosts").json["results"] if domain in host["domains"]]
+    editor = admin.get(f"/admin/hosts/host/{host['id']}/change/").body.decode()
+    assert len(re.findall(r">\s*Accepted\s*<", editor)) == 2
 
 
 def test_a_change_is_live_on_both_within_a_second(

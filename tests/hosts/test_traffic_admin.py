@@ -111,6 +111,8 @@ def test_the_editor_says_what_failed_last(admin_client: Client, client: Client) 
         "Start the upstream, or correct its address and port.",
         "a1-42",
         "17 since worker edge:1 started",
+        "just now</time>",
+        "1\xa0day ago</time>",
     ):
         assert shown in text
     assert text.index('data-code="connection_refused"') < text.index('data-code="bad_response"')

@@ -12,7 +12,11 @@ from tests.support.certificates import Leaf
 from tests.support.polling import eventually
 from tests.support.ports import free_port
 
-_MORE = '"sni": "$ssl_server_name", "host": "$http_host", "reused": "$ssl_session_reused", "connection": "$connection"'
+_MORE = (
+    '"sni": "$ssl_server_name", "host": "$http_host", "reused": "$ssl_session_reused", "connection": "$connection", '
+    '"port": "$server_port", "forwarded_for": "$http_x_forwarded_for", "forwarded_proto": "$http_x_forwarded_proto", '
+    '"team": "$http_x_team"'
+)
 _CONFIGURATION = """
 daemon off;
 master_process off;

@@ -7,9 +7,10 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from aegis_site import instance
+from aegis_site.demo import open_listener
 from aegis_site.demo_setup import set_up_demo
 from aegis_site.demo_zoo_setup import set_up_zoo
-from aegis_site.environment import EnvironmentProblem
+from aegis_site.environment import BindAddress, EnvironmentProblem
 from aegis_site.first_run import FirstRunProblem, prepared
 
 
@@ -29,9 +30,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.AEGIS_IS_EMBEDDED:
             raise CommandError("the demo is for the embedded mode; unset AEGIS_DATABASE_URL")
-        if not settings.AEGIS_PROXY_HTTP:
-            raise CommandError("the demo needs an HTTP listener; set AEGIS_PROXY_HTTP")
         try:
+            open_listener(
+                BindAddress.parse(text, variable="AEGIS_PROXY_HTTP", is_traffic=True)
+                for text in settings.AEGIS_PROXY_HTTP
+            )
             with prepared(announce=self.stdout.write):
                 demo = set_up_demo()
                 if options["zoo"]:

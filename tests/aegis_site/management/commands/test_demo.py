@@ -34,6 +34,7 @@ def test_the_supervisor_is_told_where_the_upstream_listens(becomes: list[tuple[s
     [
         ({"AEGIS_IS_EMBEDDED": False}, "unset AEGIS_DATABASE_URL"),
         ({"AEGIS_PROXY_HTTP": []}, "set AEGIS_PROXY_HTTP"),
+        ({"AEGIS_PROXY_HTTP": ["127.0.0.1:8080 proxy_protocol"]}, "an HTTP listener without proxy_protocol"),
     ],
 )
 def test_where_it_cannot_work_it_says_why(
