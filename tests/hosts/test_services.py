@@ -114,6 +114,14 @@ def test_an_empty_key_clears_the_stored_one() -> None:
     assert UpstreamTLSConfiguration.objects.get().client_key is None
 
 
+def test_a_host_without_a_row_for_its_tls_can_be_changed() -> None:
+    """Rows that were made some other way have none of the settings; an update makes one that says so."""
+    host = make_host()
+    UpstreamTLSConfiguration.objects.filter(host=host).delete()
+    update_host(host=Host.objects.get(), spec=HostSpec(name="renamed"), user=None)
+    assert not Host.objects.get(name="renamed").upstream_tls.enabled
+
+
 def test_a_refused_update_leaves_no_trace() -> None:
     """Everything is checked before anything is written."""
     host = make_host()
