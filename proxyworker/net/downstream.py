@@ -28,6 +28,9 @@ from proxyworker.protocol.body import BodyReader, ChunkedReader, LengthReader, M
 from proxyworker.protocol.request import RequestHead, parse_repetition, parse_request
 from proxyworker.protocol.response import own_response
 
+# How long a connection that has not had a request yet may stay when the worker stops.
+FIRST_REQUEST_S = 1.0
+
 if TYPE_CHECKING:
     from proxyworker.net.downstream_factory import DownstreamFactory
 
@@ -372,11 +375,15 @@ class DownstreamConnection(Protocol):
             self._tunnel.end_by(self._sweep.now + CLOSE_S)  # a client that does not read keeps its connection open
 
     def drain(self) -> None:
-        """Nothing more is begun: a tunnel gets its end, an idle connection has nothing to wait for."""
+        """Nothing more is begun: a tunnel gets its end, an idle connection closes, a new one has its first request."""
         if self._tunnel is not None:
             self._tunnel.end_by(self._factory.tunnels_end_at)
         elif self._exchange is None and self._reader is None and not self._buffer:
-            self._close()
+            if self._request is None:
+                # The request may be on its way, and its client could not tell that it was not served.
+                self.deadline = min(self.deadline, self._sweep.now + FIRST_REQUEST_S)
+            else:
+                self._close()
 
     def deadline_passed(self) -> None:
         """Nothing happened for too long; what that means depends on what was awaited."""

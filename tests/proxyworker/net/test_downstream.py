@@ -2,6 +2,7 @@
 
 import pytest
 
+from proxyworker.net.downstream import FIRST_REQUEST_S
 from proxyworker.policy.limits import DownstreamLimits
 from proxyworker.snapshot import Deadlines
 from tests.proxyworker.net.memory import HIGH_WATER_BYTES, Dialler
@@ -331,6 +332,21 @@ def test_drain_closes_idle_connections_and_the_others_after_their_answer(proxy: 
     other.deliver(OK)
     assert (midway.received, midway.end) == (OK, "closed")
     assert waiting.received == OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    proxy.configuration.close()
+    proxy.assert_nothing_left()
+
+
+def test_drain_leaves_a_new_connection_its_first_request(proxy: MemoryProxy) -> None:
+    """A request that was on its way is answered, with Connection: close; one that never came is not waited for long."""
+    prompt, silent = proxy.client(b""), proxy.client(b"")
+    proxy.factory.drain(tunnels_within_s=5)
+    assert (prompt.end, silent.end) == ("", "")
+    prompt.deliver(GET)
+    proxy.accept().deliver(OK)
+    assert prompt.received == OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    assert prompt.end == "closed"
+    proxy.advance(FIRST_REQUEST_S + 0.5)
+    assert silent.end == "closed"
     proxy.configuration.close()
     proxy.assert_nothing_left()
 
