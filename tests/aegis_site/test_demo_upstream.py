@@ -1,8 +1,10 @@
 """demo_upstream: lets in whom the local CA vouches for, and says who it was."""
 
 import http.client
+import io
 import json
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,19 +80,16 @@ def test_a_head_request_has_no_body(demo: Demo, tmp_path: Path, local_ca: Author
 
 @pytest.mark.parametrize("identity", [None, Authority("Somebody").client()], ids=["none", "unknown CA"])
 def test_nobody_else_is_let_in(
-    demo: Demo, tmp_path: Path, identity: Leaf | None, capfd: pytest.CaptureFixture[str]
+    demo: Demo, tmp_path: Path, identity: Leaf | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The handshake fails, and the log has one line about it."""
+    log = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", log)
     alert = "CERTIFICATE_REQUIRED" if identity is None else "UNKNOWN_CA"
     with pytest.raises(ssl.SSLError, match=alert):
         ask(demo, tmp_path, identity)
-    said: list[str] = []
-
-    def log() -> list[str]:
-        said.append(capfd.readouterr().err)
-        return "".join(said).splitlines()
-
-    (line,) = eventually(log, within_s=5)
+    eventually(lambda: log.getvalue().endswith("\n"), within_s=5)
+    (line,) = log.getvalue().splitlines()
     assert line.startswith("refused 127.0.0.1: ")
 
 
