@@ -178,7 +178,7 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin, Tra
     def get_fieldsets(self, request: HttpRequest, obj: Host | None = None) -> Fieldsets:
         if obj is not None and not self.has_change_permission(request, obj):
             return VIEW_FIELDSETS
-        configuration = UpstreamTLSConfiguration() if obj is None else _configuration(obj)
+        configuration = UpstreamTLSConfiguration() if obj is None else obj.upstream_configuration
         fieldsets: Fieldsets = [
             ("General", {"fields": GENERAL_FIELDS}),
             ("Upstream TLS", {"fields": _present(TLS_FIELDS, configuration)}),
@@ -212,17 +212,17 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin, Tra
 
     @display(description="Stored certificate")
     def client_certificate_facts(self, host: Host) -> SafeString:
-        warnings = _warnings(host, "client_certificate")
-        return certificates_panel(_configuration(host).client_certificate_facts, now=timezone.now(), warnings=warnings)
+        facts = host.upstream_configuration.client_certificate_facts
+        return certificates_panel(facts, now=timezone.now(), warnings=_warnings(host, "client_certificate"))
 
     @display(description="Stored CA certificates")
     def ca_certificate_facts(self, host: Host) -> SafeString:
-        warnings = _warnings(host, "ca_certificate")
-        return certificates_panel(_configuration(host).ca_certificate_facts, now=timezone.now(), warnings=warnings)
+        facts = host.upstream_configuration.ca_certificate_facts
+        return certificates_panel(facts, now=timezone.now(), warnings=_warnings(host, "ca_certificate"))
 
     @display(description="Stored revocation lists")
     def crl_facts(self, host: Host) -> SafeString:
-        return crls_panel(_configuration(host).revocation_lists, warnings=_warnings(host, "crl"))
+        return crls_panel(host.upstream_configuration.revocation_lists, warnings=_warnings(host, "crl"))
 
     @display(description="Workers")
     def published(self, host: Host) -> SafeString:
@@ -250,7 +250,7 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin, Tra
         # One button less in a line of many; hosts are made one by one.
         context["show_save_and_add_another"] = False
         if obj is not None:
-            context["configuration"] = _configuration(obj)
+            context["configuration"] = obj.upstream_configuration
             context["refused_because"] = refusals(now=timezone.now()).get(str(obj.pk)) or getattr(obj, "problem", "")
         response: HttpResponse = super().render_change_form(request, context, *args, obj=obj, **kwargs)
         return response
@@ -349,13 +349,9 @@ class ProxyWorkerAdmin(ReadOnlyAdmin):
         return render_to_string("hosts/refused_panel.html", {"rows": rows})
 
 
-def _configuration(host: Host) -> UpstreamTLSConfiguration:
-    return getattr(host, "upstream_tls", None) or UpstreamTLSConfiguration(host_id=host.pk)
-
-
 def _warnings(host: Host, field_name: str) -> list[LintWarning]:
     """What the lint says about one field of a stored host. Two queries."""
-    configuration = _configuration(host)
+    configuration = host.upstream_configuration
     found = warnings_of(
         configuration,
         host_name=host.name,

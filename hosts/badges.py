@@ -21,14 +21,14 @@ def badges(items: Iterable[SafeString]) -> SafeString:
 
 def host_badges(host: Host, *, refused_because: str = "", has_failed_lately: bool = False) -> list[SafeString]:
     """What an operator must see at once: mTLS, missing verification, and that a host cannot be served."""
-    configuration = getattr(host, "upstream_tls", None)
+    configuration = host.upstream_configuration
     shown = []
     if refused_because:
         shown.append(badge("Refused", "danger"))
     if has_failed_lately:
         shown.append(badge("Upstream failure", "warning"))
-    if configuration and configuration.skip_verify:
+    if configuration.skip_verify:
         shown.append(badge("TLS not verified", "warning"))
-    if configuration and configuration.enabled:
+    if configuration.enabled:
         shown.append(badge("mTLS", "success"))
     return shown

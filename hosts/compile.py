@@ -32,8 +32,7 @@ def compile_host(host: Host) -> tuple[HostEntry, Sealed | None, Sealed | None]:
 
     A key is None unless its certificate is presented. No query when `with_configuration` was used.
     """
-    # A host without a configuration row has none of the settings, which is also what a new row says.
-    configuration = getattr(host, "upstream_tls", None) or UpstreamTLSConfiguration(host_id=host.pk)
+    configuration = host.upstream_configuration
     downstream = host.downstream_configuration
     traffic = host.traffic_configuration
     entry = HostEntry(

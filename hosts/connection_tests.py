@@ -136,7 +136,7 @@ def request_tests_as_stored(
 ) -> uuid.UUID:
     """As `request_tests`, with all that is saved of the host. Three queries more."""
     stored = Host.objects.with_configuration().get(pk=host.pk)
-    configuration = getattr(stored, "upstream_tls", None) or UpstreamTLSConfiguration(host_id=host.pk)
+    configuration = stored.upstream_configuration
     domains = [domain.name for domain in stored.domains.all()]
     return request_tests(host=stored, domains=domains, upstreams=upstreams, configuration=configuration, user=user)
 
@@ -203,7 +203,7 @@ def expire_lost_tests(*, now: datetime.datetime) -> int:
 
 def _stored_jobs(stored: Host) -> dict[uuid.UUID, tuple[str, int, Job]]:
     """Of each saved upstream what a test of the saved host would try."""
-    configuration = getattr(stored, "upstream_tls", None) or UpstreamTLSConfiguration(host_id=stored.pk)
+    configuration = stored.upstream_configuration
     domains = [domain.name for domain in stored.domains.all()]
     try:
         spec = spec_of(configuration)

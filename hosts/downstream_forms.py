@@ -8,16 +8,21 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.utils.html import format_html
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminPasswordWidget, UnfoldBooleanSwitchWidget
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldBooleanSwitchWidget
 
 from hosts.downstream_tls import apply_downstream_tls, check_issuable
 from hosts.models import DownstreamTLSConfiguration
 from hosts.specs import DownstreamTLSChanges
 from upstream_tls.changes import KEEP, Keep
-from upstream_tls.form_fields import PEM_ATTRIBUTES, CertificateTextarea, UploadField, WriteOnlyTextarea
+from upstream_tls.form_fields import (
+    PEM_ATTRIBUTES,
+    CertificateTextarea,
+    certificate_file_field,
+    key_field,
+    key_file_field,
+    key_passphrase_field,
+)
 from upstream_tls.forms import UpstreamTLSFields, pkcs12_in
-from upstream_tls.kept_key import open_key, seal_key
 
 _FORM_NAMES = {
     "certificate": "https_certificate",
@@ -43,27 +48,10 @@ class DownstreamTLSFields(UpstreamTLSFields):
         help_text="PEM: the leaf and its intermediates, shown to clients that ask for one of the domains. Empty: a "
         "certificate of the worker's own making, which browsers warn of.",
     )
-    https_certificate_file = UploadField(
-        label="Certificate file",
-        required=False,
-        help_text="Instead of the text: PEM, DER, PKCS#7 (.p7b), or PKCS#12 (.p12, .pfx) with certificate and key.",
-    )
-    https_key = forms.CharField(
-        label="Private key",
-        required=False,
-        widget=WriteOnlyTextarea(PEM_ATTRIBUTES),
-        help_text="PEM, PKCS#8, PKCS#1 or SEC 1. Stored encrypted and never shown again.",
-    )
-    https_key_file = UploadField(
-        label="Key file", required=False, help_text="Instead of the text: PEM or DER. It is not kept as a file."
-    )
-    https_key_passphrase = forms.CharField(
-        label="Key passphrase",
-        required=False,
-        strip=False,
-        widget=UnfoldAdminPasswordWidget({"autocomplete": "new-password"}),
-        help_text="Only for an encrypted key or PKCS#12 file: opens it now and is not stored.",
-    )
+    https_certificate_file = certificate_file_field()
+    https_key = key_field("Private key")
+    https_key_file = key_file_field()
+    https_key_passphrase = key_passphrase_field()
     kept_https_key = forms.CharField(label="Private key", required=False, widget=forms.HiddenInput)
     force_https = forms.BooleanField(
         label="Force HTTPS",
@@ -88,7 +76,7 @@ class DownstreamTLSFields(UpstreamTLSFields):
         self.fields["force_https"].initial = self.downstream.force_https
         self.fields["hsts_max_age_s"].initial = self.downstream.hsts_max_age_s
         if self.downstream.has_key:
-            self._explain_https_key("A key is stored")
+            self._explain_key("https_key", "A key is stored", self.downstream.key_spki_sha256)
 
     def clean_downstream_tls(self) -> None:
         """To be called by `clean()`."""
@@ -134,28 +122,17 @@ class DownstreamTLSFields(UpstreamTLSFields):
     def _kept_https_key(self) -> str | Keep:
         """The key of an earlier try, or KEEP."""
         token: str = self.cleaned_data.get("kept_https_key", "")
-        if not token:
-            return KEEP
-        kept = open_key(token, user_id=self.user_id, subject=self._https_subject())
-        if not kept:
-            self.add_error("https_key", ValidationError("The kept key is lost: paste it again.", code="lost"))
-        return kept or KEEP
+        return self._kept_key("https_key", token, self._https_subject()) if token else KEEP
 
     def _keep_https_key(self) -> None:
         """Let the form carry a key that was read just now, in case that it is shown again."""
         key = self.downstream.key
         is_new = key is not None and not key.blob
         pem = key.reveal().decode("ascii") if is_new else ""
-        token = seal_key(pem, user_id=self.user_id, subject=self._https_subject()) if pem else ""
-        if token or self.add_prefix("kept_https_key") in self.data:
-            self._show("kept_https_key", token)
+        if pem or self.add_prefix("kept_https_key") in self.data:
+            self._keep("kept_https_key", pem, self._https_subject())
         if is_new:
-            self._explain_https_key("The key you pasted is kept")
+            self._explain_key("https_key", "The key you pasted is kept", self.downstream.key_spki_sha256)
 
     def _https_subject(self) -> str:
         return f"https of {self._subject()}"
-
-    def _explain_https_key(self, what: str) -> None:
-        fingerprint = format_html(" (public key SHA-256 <code>{}</code>)", self.downstream.key_spki_sha256)
-        text = format_html("{}{}. Paste another one to replace it; it is never shown.", what, fingerprint)
-        self._explain("https_key", text)

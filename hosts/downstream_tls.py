@@ -6,8 +6,7 @@ Laws of this module:
 - Nobody is sent to HTTPS, or told to stay there, while a host has nothing but the worker's default certificate.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from django.core.exceptions import ValidationError
 
@@ -19,7 +18,7 @@ from localca.models import IssuedCertificate
 from localca.services import issue_server_certificate
 from localca.validators import COMMON_NAME_MAX_CHARACTERS, SUBJECT_ALT_NAMES_MAX
 from upstream_tls.changes import Keep, UpstreamTLSChanges
-from upstream_tls.client_pair import encoded, read_pair, translated
+from upstream_tls.client_pair import Errors, collected, encoded, read_pair, translated
 from upstream_tls.tls.credentials import (
     chain_to_pem,
     check_pair_by_fingerprint,
@@ -28,8 +27,6 @@ from upstream_tls.tls.credentials import (
     parse_chain,
 )
 from upstream_tls.tls.traits import has_weak_key
-
-Errors = dict[str, list[ValidationError]]
 
 # As `upstream_tls.client_pair` names them.
 _NAMES = {"client_certificate": "certificate", "client_key": "key", "client_pkcs12": "pkcs12"}
@@ -44,7 +41,7 @@ def apply_downstream_tls(configuration: DownstreamTLSConfiguration, changes: Dow
     if not isinstance(changes.force_https, Keep):
         configuration.force_https = changes.force_https
     if not isinstance(changes.hsts_max_age_s, Keep):
-        with _collected(errors, "hsts_max_age_s"):
+        with collected(errors, "hsts_max_age_s"):
             configuration.hsts_max_age_s = clean_hsts_max_age(changes.hsts_max_age_s)
     if changes.issue is True:
         _check_nothing_uploaded(changes, errors)
@@ -120,7 +117,7 @@ def _check_pair(configuration: DownstreamTLSConfiguration, errors: Errors) -> No
         errors[missing] = [ValidationError(message, code=f"{missing}_missing")]
     elif configuration.certificate:
         chain = parse_chain(encoded(configuration.certificate))
-        with _collected(errors, "key"):
+        with collected(errors, "key"):
             translated(lambda: check_pair_by_fingerprint(chain, configuration.key_spki_sha256))
         if any(has_weak_key(certificate) for certificate in chain):
             message = "A key in this chain is too weak for TLS: OpenSSL does not serve it."
@@ -141,12 +138,3 @@ def _check_nothing_uploaded(changes: DownstreamTLSChanges, errors: Errors) -> No
     if any(value and not isinstance(value, Keep) for value in (changes.certificate, changes.key, changes.pkcs12)):
         message = "Either a certificate is uploaded or the local CA issues one."
         errors["issue"] = [ValidationError(message, code="conflict")]
-
-
-@contextmanager
-def _collected(errors: Errors, field_name: str) -> Iterator[None]:
-    """Keeps a ValidationError of the block under `field_name`."""
-    try:
-        yield
-    except ValidationError as error:
-        errors[field_name] = error.error_list

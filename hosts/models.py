@@ -22,6 +22,7 @@ from aegis_site.kernel.fields import SealedField
 from hosts.querysets import CompiledHostQuerySet, ConnectionTestQuerySet, HostQuerySet
 from hosts.traffic_models import TrafficConfiguration
 from hosts.validators import Between, clean_address, validate_printable
+from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.tls.credentials import parse_chain
 
 MAX_WEIGHT = 1000
@@ -78,6 +79,11 @@ class Host(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def upstream_configuration(self) -> UpstreamTLSConfiguration:
+        """What is stored about TLS towards upstreams, or a new row that says nothing. No query `with_configuration`."""
+        return getattr(self, "upstream_tls", None) or UpstreamTLSConfiguration(host=self)
 
     @property
     def downstream_configuration(self) -> "DownstreamTLSConfiguration":

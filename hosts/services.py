@@ -138,7 +138,7 @@ def _write(host: Host, spec: HostSpec) -> None:
         with errors.under("domains"):
             domains = clean_domains(() if isinstance(spec.domains, Keep) else spec.domains, host_id=host.pk)
     upstreams = None if isinstance(spec.upstreams, Keep) else _clean_upstreams(host, spec.upstreams, errors)
-    configuration = getattr(host, "upstream_tls", None) or UpstreamTLSConfiguration(host=host)
+    configuration = UpstreamTLSConfiguration(host=host) if is_new else host.upstream_configuration
     with errors.under("upstream_tls"):
         apply_changes(configuration, spec.upstream_tls)
     downstream = DownstreamTLSConfiguration(host=host) if is_new else host.downstream_configuration

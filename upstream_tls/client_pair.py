@@ -5,7 +5,8 @@ Laws of this module:
 - A private key found among certificates is taken out, before anything else can store or show it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -20,6 +21,9 @@ from upstream_tls.tls.pem import split_pem
 from upstream_tls.tls.pkcs12 import open_pkcs12
 
 T = TypeVar("T")
+
+# By the name of the field that they are about.
+Errors = dict[str, list[ValidationError]]
 
 KEY_TAKEN = "The private key that stood beside the certificate was taken as Client Key."
 KEY_IGNORED = "The private key beside the certificate was left out: the Client Key field has its own."
@@ -36,7 +40,7 @@ class ClientPair:
     key: PrivateKey | None = field(default=None, repr=False)
     clears_key: bool = False
     notices: list[str] = field(default_factory=list)
-    errors: dict[str, list[ValidationError]] = field(default_factory=dict)
+    errors: Errors = field(default_factory=dict)
 
 
 def read_pair(changes: UpstreamTLSChanges, *, stored_spki_sha256: str) -> ClientPair:
@@ -78,6 +82,15 @@ def translated(read: Callable[[], T]) -> T:
         return read()
     except CredentialProblem as problem:
         raise ValidationError(problem.message, code=problem.code) from problem
+
+
+@contextmanager
+def collected(errors: Errors, field_name: str) -> Iterator[None]:
+    """Keeps a ValidationError of the block under `field_name`."""
+    try:
+        yield
+    except ValidationError as error:
+        errors[field_name] = error.error_list
 
 
 def check_describable(certificates: tuple[x509.Certificate, ...]) -> tuple[x509.Certificate, ...]:

@@ -8,7 +8,12 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminFileFieldWidget,
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from upstream_tls.tls.der import to_pem
 from upstream_tls.tls.pem import MAX_PEM_BYTES
@@ -48,6 +53,46 @@ class UploadField(forms.FileField):
         if upload.size > MAX_PEM_BYTES:
             raise ValidationError(f"The file is larger than {MAX_PEM_BYTES // 1024} KiB.", code="bad_pem")
         return to_pem(upload.read()).decode("utf-8", "replace")
+
+
+# The fields of an upload of certificate and key, whichever side presents the pair.
+
+
+def certificate_file_field() -> UploadField:
+    """The certificate, or with a PKCS#12 file the key as well."""
+    return UploadField(
+        label="Certificate file",
+        required=False,
+        help_text="Instead of the text: PEM, DER, PKCS#7 (.p7b), or PKCS#12 (.p12, .pfx) with certificate and key.",
+    )
+
+
+def key_field(label: str) -> forms.CharField:
+    """The private key as a text."""
+    return forms.CharField(
+        label=label,
+        required=False,
+        widget=WriteOnlyTextarea(PEM_ATTRIBUTES),
+        help_text="PEM, PKCS#8, PKCS#1 or SEC 1. Stored encrypted and never shown again.",
+    )
+
+
+def key_file_field() -> UploadField:
+    """The private key as a file."""
+    return UploadField(
+        label="Key file", required=False, help_text="Instead of the text: PEM or DER. It is not kept as a file."
+    )
+
+
+def key_passphrase_field() -> forms.CharField:
+    """What opens the key."""
+    return forms.CharField(
+        label="Key passphrase",
+        required=False,
+        strip=False,
+        widget=UnfoldAdminPasswordWidget({"autocomplete": "new-password"}),
+        help_text="Only for an encrypted key or PKCS#12 file: opens it now and is not stored.",
+    )
 
 
 class ListField(forms.CharField):

@@ -15,7 +15,6 @@ from django.http import QueryDict
 from django.utils.html import format_html
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
-    UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
@@ -25,7 +24,16 @@ from unfold.widgets import (
 
 from upstream_tls.changes import KEEP, Keep, UpstreamTLSChanges
 from upstream_tls.client_pair import KEY_IGNORED, KEY_TAKEN, separate_key
-from upstream_tls.form_fields import PEM_ATTRIBUTES, CertificateTextarea, ListField, UploadField, WriteOnlyTextarea
+from upstream_tls.form_fields import (
+    PEM_ATTRIBUTES,
+    CertificateTextarea,
+    ListField,
+    UploadField,
+    certificate_file_field,
+    key_field,
+    key_file_field,
+    key_passphrase_field,
+)
 from upstream_tls.kept_key import open_key, seal_key
 from upstream_tls.models import TLSVersion, UpstreamTLSConfiguration
 from upstream_tls.services import apply_changes
@@ -71,27 +79,10 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
         widget=CertificateTextarea(PEM_ATTRIBUTES),
         help_text="PEM: the leaf and its intermediates. They are put in order, and a root is left out.",
     )
-    client_certificate_file = UploadField(
-        label="Certificate file",
-        required=False,
-        help_text="Instead of the text: PEM, DER, PKCS#7 (.p7b), or PKCS#12 (.p12, .pfx) with certificate and key.",
-    )
-    client_key = forms.CharField(
-        label="Client Key",
-        required=False,
-        widget=WriteOnlyTextarea(PEM_ATTRIBUTES),
-        help_text="PEM, PKCS#8, PKCS#1 or SEC 1. Stored encrypted and never shown again.",
-    )
-    client_key_file = UploadField(
-        label="Key file", required=False, help_text="Instead of the text: PEM or DER. It is not kept as a file."
-    )
-    client_key_passphrase = forms.CharField(
-        label="Key passphrase",
-        required=False,
-        strip=False,
-        widget=UnfoldAdminPasswordWidget({"autocomplete": "new-password"}),
-        help_text="Only for an encrypted key or PKCS#12 file: opens it now and is not stored.",
-    )
+    client_certificate_file = certificate_file_field()
+    client_key = key_field("Client Key")
+    client_key_file = key_file_field()
+    client_key_passphrase = key_passphrase_field()
     kept_client_key = forms.CharField(label="Client Key", required=False, widget=forms.HiddenInput)
     clear_client_key = forms.BooleanField(
         label="Remove Client Key",
@@ -179,7 +170,7 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
         self.fields["pinned_spki_sha256"].initial = "\n".join(self.configuration.pinned_spki_sha256)
         self.fields["tls_enabled"].initial = self.configuration.enabled
         if self.configuration.has_client_key:
-            self._explain_key("A key is stored", self.configuration.client_key_spki_sha256)
+            self._explain_key("client_key", "A key is stored", self.configuration.client_key_spki_sha256)
         else:
             del self.fields["clear_client_key"]
 
@@ -235,9 +226,13 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
             return pasted or KEEP
         if self.cleaned_data.get("clear_client_key"):
             return ""
-        kept = open_key(token, user_id=self.user_id, subject=self._subject())
+        return self._kept_key("client_key", token, self._subject())
+
+    def _kept_key(self, name: str, token: str, subject: str) -> str | Keep:
+        """The key in a token that the form carried; one that does not open is told at the field `name`."""
+        kept = open_key(token, user_id=self.user_id, subject=subject)
         if not kept:
-            self.add_error("client_key", ValidationError("The kept key is lost: paste it again.", code="lost"))
+            self.add_error(name, ValidationError("The kept key is lost: paste it again.", code="lost"))
         return kept or KEEP
 
     def _keep_after(self, changes: UpstreamTLSChanges, error: ValidationError | None) -> None:
@@ -246,13 +241,14 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
         codes = {problem.code for name in ("client_key", "client_pkcs12") for problem in problems.get(name, ())}
         key = self.configuration.client_key
         if key is not None and not key.blob:  # read just now
-            self._keep(key.reveal().decode("ascii"))
-            self._explain_key("The key you pasted is kept", self.configuration.client_key_spki_sha256)
+            kept = key.reveal().decode("ascii")
+            self._explain_key("client_key", "The key you pasted is kept", self.configuration.client_key_spki_sha256)
         elif codes & _KEPT_CODES:
-            self._keep(_kept_text(changes))
-            self._explain_key("What you uploaded is kept and waits for its passphrase", "")
+            kept = _kept_text(changes)
+            self._explain_key("client_key", "What you uploaded is kept and waits for its passphrase", "")
         else:
-            self._keep("")
+            kept = ""
+        self._keep("kept_client_key", kept, self._subject())
         is_entered = changes.client_certificate is not KEEP or changes.client_pkcs12 is not KEEP
         if is_entered and not {"client_certificate", "client_pkcs12"} & problems.keys():
             self._show("client_certificate", self.configuration.client_certificate)
@@ -265,9 +261,9 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
         if "-----BEGIN " in text:
             self._show(name, text)
 
-    def _keep(self, pem: str) -> None:
-        """Let the hidden field carry a key, sealed."""
-        self._show("kept_client_key", seal_key(pem, user_id=self.user_id, subject=self._subject()) if pem else "")
+    def _keep(self, name: str, pem: str, subject: str) -> None:
+        """Let the hidden field `name` carry a key, sealed."""
+        self._show(name, seal_key(pem, user_id=self.user_id, subject=subject) if pem else "")
 
     def _show(self, name: str, text: str) -> None:
         data = QueryDict(mutable=True)
@@ -278,10 +274,10 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
     def _subject(self) -> str:
         return "new" if self.instance._state.adding else str(self.instance.pk)
 
-    def _explain_key(self, what: str, spki_sha256: str) -> None:
+    def _explain_key(self, name: str, what: str, spki_sha256: str) -> None:
         fingerprint = format_html(" (public key SHA-256 <code>{}</code>)", spki_sha256) if spki_sha256 else ""
         text = format_html("{}{}. Paste another one to replace it; it is never shown.", what, fingerprint)
-        self._explain("client_key", text)
+        self._explain(name, text)
 
     def _explain(self, name: str, text: str) -> None:
         # Both: the bound field copies the text when it is first looked at.

@@ -6,15 +6,14 @@ Laws of this module:
   fingerprint, so nothing is opened but in `spec_of`.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from cryptography import x509
 from django.core.exceptions import ValidationError
 
 from aegis_site.kernel.fields import Sealed
 from upstream_tls.changes import KEEP, Keep, UpstreamTLSChanges
-from upstream_tls.client_pair import check_describable, encoded, read_pair, translated
+from upstream_tls.client_pair import Errors, check_describable, collected, encoded, read_pair, translated
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.tls.credentials import (
     chain_to_pem,
@@ -36,8 +35,6 @@ from upstream_tls.validators import (
     clean_verify_name,
     clean_version,
 )
-
-Errors = dict[str, list[ValidationError]]
 
 # The settings that stand for themselves: the field, and what makes its value storable.
 _CLEANERS: dict[str, Callable[..., object]] = {
@@ -66,15 +63,15 @@ def apply_changes(
     for name, clean in _CLEANERS.items():
         value = getattr(changes, name)
         if value is not KEEP:
-            with _collected(errors, name):
+            with collected(errors, name):
                 setattr(configuration, name, clean(value))
     if not {"min_version", "max_version"} & errors.keys():
-        with _collected(errors, "max_version"):
+        with collected(errors, "max_version"):
             check_version_range(configuration.min_version, configuration.max_version)
-    with _collected(errors, "ca_certificate"):
+    with collected(errors, "ca_certificate"):
         if not isinstance(changes.ca_certificate, Keep):
             configuration.ca_certificate = chain_to_pem(_ca_bundle(changes.ca_certificate))
-    with _collected(errors, "crl"):
+    with collected(errors, "crl"):
         if not isinstance(changes.crl, Keep):
             configuration.crl = _crls(changes.crl)
     found = _apply_pair(configuration, changes, errors)
@@ -127,7 +124,7 @@ def _apply_pair(configuration: UpstreamTLSConfiguration, changes: UpstreamTLSCha
 def _check_pair(configuration: UpstreamTLSConfiguration, errors: Errors) -> None:
     if configuration.client_certificate and configuration.has_client_key:
         chain = parse_chain(encoded(configuration.client_certificate))
-        with _collected(errors, "client_key"):
+        with collected(errors, "client_key"):
             translated(lambda: check_pair_by_fingerprint(chain, configuration.client_key_spki_sha256))
     elif configuration.enabled:
         if not configuration.client_certificate:
@@ -146,12 +143,3 @@ def _ca_bundle(pem: str) -> tuple[x509.Certificate, ...]:
 
 def _crls(pem: str) -> str:
     return crls_to_pem(translated(lambda: parse_crls(encoded(pem)))) if pem.strip() else ""
-
-
-@contextmanager
-def _collected(errors: Errors, field_name: str) -> Iterator[None]:
-    """Keeps a ValidationError of the block under `field_name`."""
-    try:
-        yield
-    except ValidationError as error:
-        errors[field_name] = error.error_list

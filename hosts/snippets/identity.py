@@ -65,8 +65,8 @@ def identity_of(host: Host) -> Identity | None:
 
     One query besides those that `with_configuration` saves.
     """
-    configuration = getattr(host, "upstream_tls", None)
-    if configuration is None or not configuration.client_certificate:
+    configuration = host.upstream_configuration
+    if not configuration.client_certificate:
         return None
     chain = parse_chain(configuration.client_certificate.encode("ascii"))
     upstreams = [upstream for upstream in host.upstreams.all() if upstream.scheme == Scheme.HTTPS]
