@@ -5,7 +5,7 @@ Laws of this module: what a proxy says holds for one request; whoever else write
 
 from twisted.internet.interfaces import IAddress
 
-from proxyworker.net.interfaces import Address
+from proxyworker.net.interfaces import Address, host_of
 from proxyworker.policy.forwarding import ForwardingFields
 from proxyworker.policy.https import https_location
 from proxyworker.policy.trusted_proxies import ForwardedWay, TrustedProxies
@@ -36,7 +36,7 @@ class Client:
     def __init__(
         self, peer: IAddress | Address, *, scheme: str, port: int, https_port: int, trusted: TrustedProxies
     ) -> None:
-        self.address = self._peer_address = str(getattr(peer, "host", "unknown"))
+        self.address = self._peer_address = host_of(peer)
         self.is_https = scheme == "https"
         self.forwarding = ForwardingFields(client_address=self.address, scheme=scheme, port=port)
         self._scheme = scheme

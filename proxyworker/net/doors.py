@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from proxyworker.net.deadlines import NEVER, Sweep
 from proxyworker.net.downstream_factory import DownstreamFactory
-from proxyworker.net.interfaces import Address, Transport
+from proxyworker.net.interfaces import Address, Transport, host_of
 from proxyworker.policy.admission import STATUS, Admission, Refusal
 from proxyworker.protocol.proxy_protocol import MalformedProxyHeader, ProxyHeaderReader
 from proxyworker.protocol.response import own_response
@@ -48,7 +48,7 @@ class Door:
 
     def accept(self, peer: Address) -> tuple[Protocol, Callable[[], None]]:
         """The protocol for a connection from `peer`, and what is to be called when the connection is gone."""
-        host = _host(peer)
+        host = host_of(peer)
         if self._has_proxy_protocol and host not in self._above.trusted_proxies:
             return self.turn_away(Refusal.UNTRUSTED), _nothing
         refusal = self._admission.enter()
@@ -70,7 +70,7 @@ class Door:
     def introduce(self, client: Address | None, peer: Address) -> tuple[Protocol, Callable[[], None]]:
         """The protocol for the client that a PROXY protocol header named; None: it named none."""
         client = client or peer
-        host = _host(client)
+        host = host_of(client)
         refusal = self._admission.enter_client(host)
         if refusal is not None:
             return self.turn_away(refusal), _nothing
@@ -192,10 +192,6 @@ class ProxyHeaderLayer(Protocol):
         self._is_over = True
         turned_away = self._door.turn_away(Refusal.PROXY_PROTOCOL)
         turned_away.makeConnection(self.transport)
-
-
-def _host(address: Address) -> str:
-    return str(getattr(address, "host", "unknown"))
 
 
 def _address(source: str) -> Address | None:

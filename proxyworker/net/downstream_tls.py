@@ -10,7 +10,6 @@ Laws of this module:
 import datetime
 from collections.abc import Callable
 
-from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
@@ -18,11 +17,10 @@ from twisted.internet.protocol import Factory
 from proxyworker.net.deadlines import NEVER
 from proxyworker.net.downstream import DownstreamConnection
 from proxyworker.net.downstream_factory import DownstreamFactory
+from proxyworker.net.records import is_resumed
 from proxyworker.net.route import ServerName
 from proxyworker.net.server_certificate import default_context, empty_context
 from proxyworker.net.tls import TLSLayer
-
-_session_reused = Binding().lib.SSL_session_reused
 
 
 class HandshakeRefused(Exception):
@@ -81,8 +79,7 @@ class _Handshake:
         self._over(session)
         if self._is_refused:
             raise HandshakeRefused
-        # SSL_session_reused(3); pyOpenSSL has no method for it, only the bindings that it is made of.
-        self._telemetry.client_handshake("resumed" if _session_reused(session._ssl) else "full")
+        self._telemetry.client_handshake("resumed" if is_resumed(session) else "full")
 
     def failed(self, layer: TLSLayer) -> None:
         """The client is gone, or the two do not agree."""

@@ -192,7 +192,7 @@ class Exchange:
             request,
             authority=authority,
             forwarding=downstream.client.forwarding.lines(request, self.request_id),
-            upgrade=request.wants_websocket and self.route.websockets,
+            upgrade=self.wants_websocket,
             rules=self.route.request_headers,
         )
         if self._pending:
@@ -278,7 +278,7 @@ class Exchange:
         elif body and self._is_chunked:
             data = chunk(body)
         if is_complete and self._is_chunked:
-            data += last_chunk(self._trailers) if self._trailers else LAST_CHUNK
+            data += last_chunk(self._trailers)
         if is_complete:
             self._upstream = None
             state = self._target.state

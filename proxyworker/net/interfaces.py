@@ -6,8 +6,14 @@ zope's interfaces carry no types for mypy; this is what `LoopTransport` and `TLS
 from typing import Protocol
 
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress
 
 Address = IPv4Address | IPv6Address | HostnameAddress
+
+
+def host_of(address: IAddress | Address) -> str:
+    """The IP address in it, or a word for none."""
+    return str(getattr(address, "host", "unknown"))
 
 
 class Producer(Protocol):

@@ -38,6 +38,11 @@ def _taken(size: int) -> bytes:
     return taken
 
 
+def is_resumed(session: SSL.Connection) -> bool:
+    """Whether a handshake went on with an earlier session: SSL_session_reused(3), for which pyOpenSSL has no method."""
+    return bool(_lib.SSL_session_reused(session._ssl))
+
+
 class End(Enum):
     """How the peer's half ended: in order with close_notify, or by an alert or bytes that are not TLS."""
 

@@ -17,10 +17,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
-from OpenSSL.crypto import Error as CryptoError
 
-from upstream_tls.tls.credentials import CredentialProblem, PrivateKey, check_pair, parse_chain, parse_key
-from upstream_tls.tls.material import memory_bio_context
+from upstream_tls.tls.credentials import PrivateKey, check_pair, parse_chain, parse_key
+from upstream_tls.tls.material import memory_bio_context, use_pair
 from upstream_tls.tls.names import CertificateNames
 
 DEFAULT_COMMON_NAME = "Aegis default certificate"
@@ -80,13 +79,7 @@ def _context(chain: tuple[x509.Certificate, ...], key: PrivateKey) -> SSL.Contex
     # clients of TLS 1.2 that take none.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_alpn_select_callback(_select_protocol)
-    try:
-        context.use_certificate(chain[0])
-        for intermediate in chain[1:]:
-            context.add_extra_chain_cert(intermediate)
-        context.use_privatekey(key)
-    except (SSL.Error, CryptoError, ValueError) as error:
-        raise CredentialProblem("bad_pem", "OpenSSL does not take this certificate.") from error
+    use_pair(context, chain, key)
     return context
 
 

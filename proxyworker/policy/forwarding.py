@@ -5,6 +5,8 @@ worker saw itself; `policy.trusted_proxies` has the exception (docs/proxy.md). H
 unless the host preserves what the client asked for.
 """
 
+from collections.abc import Sequence
+
 from proxyworker.policy.header_rules import HeaderRules
 from proxyworker.protocol.fields import UPGRADE_LINES
 from proxyworker.protocol.request import RequestHead
@@ -22,17 +24,22 @@ def forwarded_node(address: bytes) -> bytes:
     return b'"[%b]"' % address if b":" in address else address
 
 
+def way_prefix(chain: Sequence[bytes], *, scheme: str, port: int) -> bytes:
+    """The lines about the way of a client, the first of `chain`, up to the host that it asked for in Forwarded."""
+    client = chain[0]
+    return (
+        b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\n"
+        b"Forwarded: for=%b;proto=%b;host="
+    ) % (b", ".join(chain), client, scheme.encode(), port, forwarded_node(client), scheme.encode())
+
+
 class ForwardingFields:
     """The field lines about one client connection; everything that does not change between requests is made once."""
 
     __slots__ = ("_prefix",)
 
     def __init__(self, *, client_address: str, scheme: str, port: int) -> None:
-        address = client_address.encode("ascii")
-        self._prefix = (
-            b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\n"
-            b"Forwarded: for=%b;proto=%b;host="
-        ) % (address, address, scheme.encode(), port, forwarded_node(address), scheme.encode())
+        self._prefix = way_prefix((client_address.encode("ascii"),), scheme=scheme, port=port)
 
     def lines(self, request: RequestHead, request_id: bytes) -> bytes:
         """The lines for one request, each but the last ended by CRLF."""

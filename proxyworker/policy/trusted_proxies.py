@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
-from proxyworker.policy.forwarding import forwarded_node
+from proxyworker.policy.forwarding import forwarded_node, way_prefix
 from proxyworker.protocol.request import RequestHead, is_authority
 from proxyworker.snapshot import default_port
 
@@ -148,9 +148,6 @@ def _port(text: bytes) -> int:
 def _lines(chain: tuple[str, ...], *, scheme: str, port: int, host: bytes) -> bytes:
     hops = [hop.encode("ascii") for hop in chain]
     # RFC 7239 section 4: one element for each proxy, in order. Only of the first one are scheme and host known.
-    client, *proxies = [b"for=" + forwarded_node(hop) for hop in hops]
-    forwarded = b", ".join((b'%b;proto=%b;host="%b"' % (client, scheme.encode(), host), *proxies))
-    return (
-        b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\n"
-        b"Forwarded: %b\r\nX-Forwarded-Host: %b\r\nX-Request-ID: "
-    ) % (b", ".join(hops), hops[0], scheme.encode(), port, forwarded, host)
+    proxies = b"".join(b", for=" + forwarded_node(hop) for hop in hops[1:])
+    prefix = way_prefix(hops, scheme=scheme, port=port)
+    return b'%b"%b"%b\r\nX-Forwarded-Host: %b\r\nX-Request-ID: ' % (prefix, host, proxies, host)

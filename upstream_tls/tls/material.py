@@ -15,7 +15,7 @@ from OpenSSL.crypto import X509, X509StoreFlags
 from OpenSSL.crypto import Error as CryptoError
 
 from upstream_tls.tls.ciphers import UnusableCiphers, check_ciphers
-from upstream_tls.tls.credentials import check_pair, parse_ca_bundle, parse_chain, parse_key
+from upstream_tls.tls.credentials import PrivateKey, check_pair, parse_ca_bundle, parse_chain, parse_key
 from upstream_tls.tls.crl import parse_crls
 from upstream_tls.tls.names import is_uri
 from upstream_tls.tls.pem import CredentialProblem
@@ -57,6 +57,17 @@ def memory_bio_context(method: int) -> SSL.Context:
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
     return context
+
+
+def use_pair(context: SSL.Context, chain: tuple[x509.Certificate, ...], key: PrivateKey) -> None:
+    """Has `context` present this chain, leaf first. Raises CredentialProblem for what OpenSSL does not take."""
+    try:
+        context.use_certificate(chain[0])
+        for intermediate in chain[1:]:
+            context.add_extra_chain_cert(intermediate)
+        context.use_privatekey(key)
+    except (SSL.Error, CryptoError, ValueError) as error:
+        raise CredentialProblem("bad_pem", "OpenSSL does not take this certificate.") from error
 
 
 def new_context(spec: UpstreamTLSSpec, anchors: tuple[X509, ...]) -> SSL.Context:
@@ -173,13 +184,8 @@ def _set_client_certificate(context: SSL.Context, spec: UpstreamTLSSpec) -> None
     if any(has_weak_key(certificate) for certificate in chain):
         # OpenSSL would find that out in the handshake, and say "internal error" to the upstream.
         raise SpecProblem("weak_key", "A key in this chain is too weak for TLS.", "client_certificate")
-    try:
-        context.use_certificate(chain[0])
-        for intermediate in chain[1:]:
-            context.add_extra_chain_cert(intermediate)
-        context.use_privatekey(key)
-    except (SSL.Error, CryptoError, ValueError) as error:
-        raise SpecProblem("bad_pem", "OpenSSL does not take this certificate.", "client_certificate") from error
+    with problems_of("client_certificate"):
+        use_pair(context, chain, key)
 
 
 def _set_trust(context: SSL.Context, spec: UpstreamTLSSpec, anchors: tuple[X509, ...]) -> None:
