@@ -32,6 +32,7 @@ from aegis_site.instance_lock import AlreadyRunning, InstanceLock
 from aegis_site.listeners import ListenerProblem, check_listeners_are_free
 from aegis_site.stop_signals import StopSignals
 from aegis_site.supervisor import Supervisor
+from aegis_site.terminal import prefixed, show
 
 POLL_S = 0.1
 # What does not work at once is asked less and less often: every answer of a broken process may be a traceback.
@@ -176,20 +177,12 @@ def valkey_problem(path: Path) -> str:
 
 def announce(text: str) -> None:
     """Tell the person at the terminal."""
-    _write(text.encode() + b"\n")
+    show(text.encode() + b"\n", sys.stdout)
 
 
 def say(name: str, line: bytes) -> None:
     """Pass on one line of a child."""
-    _write(b"%-8s | %s\n" % (name.encode(), line))
-
-
-def _write(data: bytes) -> None:
-    try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    except OSError:
-        pass  # the terminal or the pipe is gone; the children go on without
+    show(prefixed(name, line), sys.stdout)
 
 
 def become(*arguments: str) -> NoReturn:

@@ -24,6 +24,7 @@ from aegis_site.environment import BASE_DIR, MAX_PROCESSES, MAX_SOCKET_PATH_BYTE
 from aegis_site.listeners import ListenerProblem, explained, listening_socket, shared_sockets
 from aegis_site.stop_signals import StopSignals
 from aegis_site.supervisor import Say, Supervisor
+from aegis_site.terminal import prefixed, show
 from proxyworker.management_server import management_site
 from proxyworker.worker_group import WorkerGroup, management_path
 
@@ -103,22 +104,14 @@ def say_as(log_format: str) -> Say:
 
 
 def _say(name: str, line: bytes) -> None:
-    _write(b"%-8s | %s\n" % (name.encode(), line))
+    show(prefixed(name, line), sys.stderr)
 
 
 def _say_json(name: str, line: bytes) -> None:
     if not line.startswith(b"{"):
         event = line.decode("utf-8", "replace")
         line = json.dumps({"event": event, "level": "warning", "logger": f"aegis.proxy_group.{name}"}).encode()
-    _write(line + b"\n")
-
-
-def _write(data: bytes) -> None:
-    try:
-        sys.stderr.buffer.write(data)
-        sys.stderr.buffer.flush()
-    except OSError:
-        pass  # the terminal or the pipe is gone; the workers go on without
+    show(line + b"\n", sys.stderr)
 
 
 def become() -> NoReturn:
