@@ -7,43 +7,18 @@ import resource
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from proxyworker.snapshot import DownstreamTLS, HostEntry
-from proxyworker.snapshot import Upstream as UpstreamEntry
+from proxyworker.snapshot import DownstreamTLS
+from tests.proxyworker.loopback import GET, host, listening, read_until
 from tests.proxyworker.worker import PATIENCE_S, Upstream, Worker
 from tests.support.certificates import Authority
 from tests.support.polling import eventually
 
-GET = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
 V1 = b"PROXY TCP4 198.51.100.1 192.0.2.1 40000 443\r\n"
 V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f\xc6\x33\x64\x01\xc0\0\2\1\x9c\x40\1\xbb\4\0\0"
-
-
-def host(port: int) -> HostEntry:
-    """`app.test` with one http upstream on loopback."""
-    upstream = UpstreamEntry(upstream_id="u", scheme="http", address="127.0.0.1", port=port)
-    return HostEntry(host_id="h1", name="app.test", domains=("app.test",), upstreams=(upstream,))
-
-
-@contextlib.contextmanager
-def listening() -> Iterator[socket.socket]:
-    """An upstream that the test plays itself."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(PATIENCE_S)
-        yield server
-
-
-def read_until(connection: socket.socket, end: bytes) -> bytes:
-    data = b""
-    while end not in data:
-        piece = connection.recv(65_536)
-        assert piece, data
-        data += piece
-    return data
 
 
 def is_closed(connection: socket.socket) -> bool:

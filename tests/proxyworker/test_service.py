@@ -5,7 +5,6 @@ import dataclasses
 import signal
 import socket
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,41 +13,16 @@ from OpenSSL import SSL
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxyworker.snapshot import DownstreamTLS, HostEntry
-from proxyworker.snapshot import Upstream as UpstreamEntry
+from tests.proxyworker.loopback import GET, host, listening, read_until
 from tests.proxyworker.worker import PATIENCE_S, Upstream, Worker
 from tests.support.certificates import Authority, Leaf
 from tests.support.polling import eventually
-
-GET = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
-
-
-def host(port: int, domain: str = "app.test", host_id: str = "h1") -> HostEntry:
-    """A host with one http upstream on loopback."""
-    upstream = UpstreamEntry(upstream_id="u", scheme="http", address="127.0.0.1", port=port)
-    return HostEntry(host_id=host_id, name=domain, domains=(domain,), upstreams=(upstream,))
-
-
-@contextlib.contextmanager
-def listening() -> Iterator[socket.socket]:
-    """An upstream that the test plays itself."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(PATIENCE_S)
-        yield server
 
 
 def accept(server: socket.socket) -> socket.socket:
     connection, _ = server.accept()
     connection.settimeout(PATIENCE_S)
     return connection
-
-
-def read_until(connection: socket.socket, end: bytes) -> bytes:
-    data = b""
-    while end not in data:
-        piece = connection.recv(65_536)
-        assert piece, data
-        data += piece
-    return data
 
 
 def test_from_start_to_stop(tmp_path: Path) -> None:

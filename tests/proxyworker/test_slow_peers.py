@@ -8,7 +8,6 @@ import contextlib
 import selectors
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from proxyworker.net.deadlines import TICK_S
 from proxyworker.snapshot import Deadlines, HostEntry
 from proxyworker.snapshot import Upstream as UpstreamEntry
+from tests.proxyworker.loopback import listening
 from tests.proxyworker.worker import PATIENCE_S, Upstream, Worker
 
 LARGE = 50 * 1024 * 1024
@@ -28,14 +28,6 @@ def host(name: str, port: int) -> HostEntry:
     upstream = UpstreamEntry(upstream_id="u", scheme="http", address="127.0.0.1", port=port)
     deadlines = Deadlines(body_stall_s=STALL_S)
     return HostEntry(host_id=name, name=name, domains=(name,), upstreams=(upstream,), deadlines=deadlines)
-
-
-@contextlib.contextmanager
-def listening() -> Iterator[socket.socket]:
-    """An upstream that the test plays itself."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(PATIENCE_S)
-        yield server
 
 
 @pytest.mark.parametrize("number", [40, pytest.param(500, marks=pytest.mark.soak)])

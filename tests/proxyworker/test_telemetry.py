@@ -10,24 +10,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxyworker.access_log.log import AccessLog
 from proxyworker.errors import Phase, UpstreamError
 from proxyworker.failures import LastFailures
-from proxyworker.net.route import HostRoute, Target
+from proxyworker.net.route import HostRoute
 from proxyworker.net.telemetry import Record
 from proxyworker.policy.admission import Refusal
 from proxyworker.policy.balancing import Single
-from proxyworker.policy.health import UpstreamState
 from proxyworker.runtime import Expiry
 from proxyworker.telemetry import BUCKETS_S, LOG_EVERY_S, LOG_REFUSALS_EVERY_S, WorkerTelemetry
-from tests.proxyworker.access_log.records import record, request
+from tests.proxyworker.access_log.records import TARGET, record, request
 
 ROUTE = HostRoute(host_id="h", name='or"ders\\', preserve_host=False, balancer=Single(None))
 QUIET_ROUTE = dataclasses.replace(ROUTE, name="quiet", access_log=False)
-TARGET = Target(
-    upstream_id="u",
-    label="https://10.0.0.7:9443",
-    authority=b"a",
-    pool=None,  # type: ignore[arg-type]
-    state=UpstreamState(),
-)
 ERROR = UpstreamError(phase=Phase.TLS, code="expired", reason="x509: certificate has expired or is not yet valid")
 
 
