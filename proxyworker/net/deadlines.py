@@ -5,7 +5,7 @@ the time of the last tick, good enough for deadlines of seconds.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, MutableSet
 from typing import Protocol
 
 log = logging.getLogger("aegis.proxy")
@@ -29,7 +29,7 @@ class Sweep:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self._waiting: set[Waits] = set()
+        self._waiting: MutableSet[Waits] = set()
         self.now = clock()
 
     def __len__(self) -> int:

@@ -110,8 +110,8 @@ class DownstreamConnection(Protocol):
                     data = self._read_head(data)
         except DownstreamProtocolError as error:
             self._refuse(error.status, error.reason)
-        except MalformedBody as error:
-            self._refuse(400, str(error))
+        except MalformedBody as malformed:
+            self._refuse(400, str(malformed))
 
     def _read_head(self, data: bytes) -> bytes:
         """Starts the next exchange when the head is complete; returns what follows it."""

@@ -3,7 +3,7 @@
 Laws of this module: a factory says nothing about a single request; connections ask it for what holds for all of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableSet
 from itertools import count
 from typing import Protocol as Interface
 
@@ -58,7 +58,7 @@ class DownstreamFactory(Factory):
         self.port = port
         self.https_port = https_port
         self.trusted_proxies = trusted_proxies or TrustedProxies()
-        self.connections: set[DownstreamConnection] = set()
+        self.connections: MutableSet[DownstreamConnection] = set()
         self.is_draining = False
         self.tunnels_end_at = NEVER
         self._prefix = request_id_prefix

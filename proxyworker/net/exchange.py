@@ -97,7 +97,9 @@ class Exchange:
     def start(self) -> None:
         """Looks for an upstream. Must be called once; may answer before it returns."""
         route = self.route
-        target = route.only_target or self._first_target(route)
+        target = route.only_target
+        if target is None or target.state.is_doubtful:
+            target = self._first_target(route)
         if target is not None:
             self._try(target, fresh=False)
         else:
@@ -339,7 +341,7 @@ class Exchange:
             self._downstream.telemetry.upstream_changed(self.route, self._target, is_up=True)
 
     def _retry_after(self) -> tuple[bytes, ...]:
-        """When the first upstream is tried again. Nobody knows when an operator adds one to a host that has none."""
+        """When the first upstream may be tried. Nobody knows when an operator adds one to a host that has none."""
         states = [target.state for target in self.route.targets if not target.drain]
         return (b"Retry-After: %d" % retry_after_s(states, self.started_s),) if states else ()
 

@@ -38,7 +38,7 @@ class HostRoute:
     all. `hsts` is a field line for HTTPS answers, or empty. `own_fields` are those that the rules for responses add to
     the worker's own answers. `max_body_bytes` of a request, 0: no limit. `targets` are all enabled upstreams.
     `passive_health` and `budget` are None when there is nothing to choose from: failing over needs another upstream.
-    `only_target` is the upstream of most hosts, which have one: it spares their requests the balancer.
+    `only_target` is the upstream of most hosts, which have one: it spares their requests the balancer, while it is up.
     """
 
     host_id: str

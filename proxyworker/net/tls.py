@@ -19,10 +19,10 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer, ITransport
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from proxyworker.net.interfaces import Address, Producer, Transport
-from proxyworker.net.records import MAX_PLAINTEXT_BYTES, End, Records
+from proxyworker.net.records import MAX_PLAINTEXT_BYTES, RECEIVED, End, Records
 
 # RFC 8446 section 5.1: type, version, length.
 RECORD_HEADER_BYTES = 5
@@ -30,11 +30,18 @@ RECORD_HEADER_BYTES = 5
 _NOBODY = Protocol()
 
 
+def _nothing() -> None:
+    """Stands where a callback was."""
+
+
+def _nothing_of(layer: "TLSLayer") -> None:
+    """As `_nothing`."""
+
+
 class SessionTruncated(ConnectionLost):
     """The peer closed its connection without close_notify."""
 
 
-@implementer(ITransport, IPushProducer)
 class TLSLayer(Protocol):
     """One TLS session.
 
@@ -74,6 +81,15 @@ class TLSLayer(Protocol):
         self._on_connected()
         self._continue_handshake()
 
+    def received(self, nbytes: int) -> None:
+        """As `dataReceived`, of the first `nbytes` bytes of `records.RECEIVED`."""
+        if self._is_over or self._records.end is not None:
+            return
+        if not self._is_established:
+            self.dataReceived(bytes(RECEIVED[:nbytes]))
+            return
+        self._opened(self._records.open_received(nbytes))
+
     def dataReceived(self, data: bytes) -> None:
         # RFC 8446 section 6.1: data behind a closure alert MUST be ignored; the session would only pile it up.
         if self._is_over or self._records.end is not None:
@@ -84,13 +100,14 @@ class TLSLayer(Protocol):
             data = self._receive_handshake(data)
             if not self._is_established:
                 return
-        records = self._records
-        plain = records.open(data)
+        self._opened(self._records.open(data))
+
+    def _opened(self, plain: bytes) -> None:
         if plain:
             self._above.dataReceived(plain)
         else:
             self._flush()  # a key update wants an answer
-        if records.end is not None:
+        if self._records.end is not None:
             self._end()
 
     def readConnectionLost(self) -> None:
@@ -222,7 +239,8 @@ class TLSLayer(Protocol):
         self.transport.loseConnection()
 
     def _forget_callbacks(self) -> None:
-        del self._on_connected, self._on_established, self._on_failed
+        self._on_connected = self._on_established = _nothing
+        self._on_failed = _nothing_of
 
     def _end(self) -> None:
         """The peer closed its half or broke the session: nothing more will come."""
@@ -238,3 +256,7 @@ class TLSLayer(Protocol):
     def _flush(self) -> None:
         while pending := self._records.pending():
             self._write_below(pending)
+
+
+# Not a decorator of the class: mypyc keeps the attributes of a decorated one in a dict.
+classImplements(TLSLayer, ITransport, IPushProducer)

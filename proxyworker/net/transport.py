@@ -22,6 +22,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from proxyworker.net.interfaces import Address, Producer
+from proxyworker.net.records import RECEIVED
+from proxyworker.net.tls import TLSLayer
 
 LISTEN_BACKLOG = 1024
 
@@ -114,13 +116,12 @@ class LoopTransport:
             self._producer.resumeProducing()
 
 
-class _Bridge(asyncio.Protocol):
-    """The loop's view of a Twisted protocol."""
+class _Bridge(asyncio.BaseProtocol):
+    """The loop's view of a Twisted protocol, but for how it gets what is read."""
 
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
         self._transport: LoopTransport | None = None
-        self.data_received = protocol.dataReceived  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = LoopTransport(cast(asyncio.Transport, transport))
@@ -152,7 +153,26 @@ class _Bridge(asyncio.Protocol):
             self._transport.resume_producer()
 
 
-class _AcceptedBridge(_Bridge):
+class _StreamBridge(_Bridge, asyncio.Protocol):
+    """The loop makes an object of each read."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        super().__init__(protocol)
+        self.data_received = protocol.dataReceived  # type: ignore[method-assign]
+
+
+class _SharedMemoryBridge(_Bridge, asyncio.BufferedProtocol):
+    """The loop's view of a TLS layer, which takes what was read out of the memory that all layers share."""
+
+    def __init__(self, layer: TLSLayer) -> None:
+        super().__init__(layer)
+        self.buffer_updated = layer.received  # type: ignore[method-assign]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return RECEIVED
+
+
+class _AcceptedBridge(_StreamBridge):
     """The loop's view of a connection that a client opened: its protocol is chosen when its peer is known."""
 
     def __init__(self, accept: Accept) -> None:
@@ -209,7 +229,7 @@ class LoopServerEndpoint:
     def listen(self, factory: Factory) -> Deferred[LoopListeningPort]:
         """Fires when the socket listens; fails with OSError when it cannot."""
 
-        return self._listen(lambda: _Bridge(cast(Protocol, factory.buildProtocol(None))))
+        return self._listen(lambda: _StreamBridge(cast(Protocol, factory.buildProtocol(None))))
 
     def listen_with(self, accept: Accept) -> Deferred[LoopListeningPort]:
         """As `listen`; `accept` says what becomes of each connection."""
@@ -255,7 +275,7 @@ async def _open(loop: asyncio.AbstractEventLoop, host: str, port: int, protocol:
     first: OSError | None = None
     for *_, address in candidates:
         try:
-            await loop.create_connection(lambda: _Bridge(protocol), str(address[0]), port)
+            await loop.create_connection(lambda: _bridge(protocol), str(address[0]), port)
         except OSError as error:
             first = first or error
         else:
@@ -264,6 +284,10 @@ async def _open(loop: asyncio.AbstractEventLoop, host: str, port: int, protocol:
         raise first or socket.gaierror(socket.EAI_NONAME, "no address")
     finally:
         del first  # its traceback holds this frame
+
+
+def _bridge(protocol: Protocol) -> _Bridge:
+    return _SharedMemoryBridge(protocol) if isinstance(protocol, TLSLayer) else _StreamBridge(protocol)
 
 
 def _address(name: Any) -> Address:

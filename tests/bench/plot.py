@@ -26,7 +26,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         axes = figure.add_subplot(lines, _COLUMNS, number)
         of_it = [row for row in rows if row["scenario"] == scenario]
         names = [str(row["proxy"]) for row in of_it]
-        colours = ["tab:blue" if name == "aegis" else "tab:gray" for name in names]
+        colours = ["tab:blue" if name.startswith("aegis") else "tab:gray" for name in names]
         bars = axes.bar(names, [float(row[key] or 0) for row in of_it], color=colours)
         axes.bar_label(bars, fmt="%.1f", fontsize=8)
         axes.set_title(scenario)

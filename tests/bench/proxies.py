@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from proxyworker.compiled import build_directory
 from proxyworker.snapshot import HostEntry, UpstreamTLS
 from proxyworker.snapshot import Upstream as UpstreamEntry
 from tests.bench.scenarios import DOMAIN
@@ -19,6 +20,9 @@ from tests.bench.upstream import SERVER_NAME, Material
 from tests.proxyworker.worker import Worker
 from tests.support.peers import find_program
 from tests.support.ports import free_port
+
+# As it is installed here, and as it is where there is no C compiler.
+AEGIS, PURE = "aegis", "aegis-pure"
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,10 @@ class NotInstalled(Exception):
 def start(name: str, directory: Path, material: Material, upstream_port: int) -> Running:
     """Starts the proxy and returns without waiting for it. Raises NotInstalled."""
     directory.mkdir()
-    if name == "aegis":
-        return _start_aegis(directory, material, upstream_port)
+    if name == PURE and not build_directory().is_dir():
+        raise NotInstalled(f"aegis is not compiled, so {PURE} would be the same")
+    if name in (AEGIS, PURE):
+        return _start_aegis(name, directory, material, upstream_port)
     program = find_program(name)
     if program is None:
         raise NotInstalled(f"{name} is not installed")
@@ -79,7 +85,7 @@ def start(name: str, directory: Path, material: Material, upstream_port: int) ->
     return Running(name, process, setting.http, setting.https)
 
 
-def _start_aegis(directory: Path, material: Material, upstream_port: int) -> Running:
+def _start_aegis(name: str, directory: Path, material: Material, upstream_port: int) -> Running:
     host = HostEntry(
         host_id="bench",
         name="bench",
@@ -92,8 +98,8 @@ def _start_aegis(directory: Path, material: Material, upstream_port: int) -> Run
     )
     access_log: dict[str, object] = {"destination": str(directory / "access-log"), "form": "combined"}
     worker = Worker(directory, host, keys={"bench": material.client.key_pem}, poll_s=5.0, access_log=access_log)
-    worker.start()
-    return Running("aegis", worker.process, worker.http, worker.https)
+    worker.start({"TESTS_COMPILED": "0"} if name == PURE else {})
+    return Running(name, worker.process, worker.http, worker.https)
 
 
 Command = tuple[list[str], dict[str, str]]
@@ -371,4 +377,4 @@ _FOREIGN: dict[str, Callable[[Setting], Command]] = {
     "traefik": _traefik,
 }
 
-NAMES = ("aegis", *_FOREIGN)
+NAMES = (AEGIS, PURE, *_FOREIGN)

@@ -1,6 +1,7 @@
 """A worker process with a static feed, and small upstreams for it, on real sockets."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -37,6 +38,8 @@ class Worker:
         max_connections_per_client: int = 0,
         drain_delay_s: float = 0.0,
         access_log: dict[str, object] | None = None,
+        redis_url: str = "unix:///nowhere/redis.sock",
+        health_stale_after_s: float = 30.0,
     ) -> None:
         self.http, self.https, self.management = (free_port() for _ in range(3))
         directory.mkdir(exist_ok=True)
@@ -53,6 +56,7 @@ class Worker:
             "max_connections_per_client": max_connections_per_client,
             "access_log": access_log or {},
         }
+        self._redis = {"redis_url": redis_url, "health_stale_after_s": health_stale_after_s}
         self._timing = {"poll_s": poll_s, "drain_delay_s": drain_delay_s}
         self._generation = 0
         self.install(*hosts)
@@ -60,8 +64,8 @@ class Worker:
     def install(self, *hosts: HostEntry | None) -> None:
         """These are the hosts from the next poll on; None: the feed is away."""
         self._generation += 1
-        settings = {"http": self.http, "https": self.https, "management": self.management, **self._timing, **self._edge}
-        _replace(self._path, json.dumps(settings))
+        ports = {"http": self.http, "https": self.https, "management": self.management}
+        _replace(self._path, json.dumps({**ports, **self._timing, **self._edge, **self._redis}))
         if None in hosts:
             # Kept under another name: a new file must not get this one's inode, by which the feed knows it.
             self._entries_path.rename(self._entries_path.with_suffix(".away"))
@@ -102,12 +106,13 @@ class Worker:
             "downstream_key_pem": self.downstream_keys.get(host.host_id, ""),
         }
 
-    def start(self) -> None:
-        """Starts it and returns at once."""
+    def start(self, environment: dict[str, str] | None = None) -> None:
+        """Starts it and returns at once. `environment` is added to that of this process."""
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.proxyworker.worker_main", str(self._path)],
                 cwd=BASE_DIR,
+                env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -3,6 +3,8 @@
 FILE is JSON and says where to listen. Beside it FILE's name with `.entries` has one entry with its keys per line, in
 ascending order of generations; at every poll what was appended is read, or all of it when the file is another one.
 While it does not exist the feed is away.
+
+The compiled data plane is used as TESTS_COMPILED has it, 0 or 1; without that variable, if there is a build.
 """
 
 import asyncio
@@ -12,13 +14,16 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 from twisted.internet import asyncioreactor
 
-from proxyworker.access_log.log import AccessLogSettings
+from proxyworker import compiled
 from proxyworker.snapshot import LoadedEntry, WorkerReport
+
+if TYPE_CHECKING:
+    from proxyworker.access_log.log import AccessLogSettings
 
 
 class FileFeed:
@@ -54,7 +59,9 @@ def _loaded(document: dict[str, Any]) -> LoadedEntry:
     )
 
 
-def _access_log(fields: dict[str, Any]) -> AccessLogSettings:
+def _access_log(fields: dict[str, Any]) -> "AccessLogSettings":
+    from proxyworker.access_log.log import AccessLogSettings
+
     destination = fields.pop("destination", "off")
     return AccessLogSettings(
         destination=destination if destination in ("off", "stdout") else Path(destination), **fields
@@ -62,6 +69,9 @@ def _access_log(fields: dict[str, Any]) -> AccessLogSettings:
 
 
 def main(path: Path) -> int:
+    form = os.environ.get("TESTS_COMPILED", "")
+    if form != "0" and not compiled.use() and form:
+        raise RuntimeError("there is no build of the present sources: make compile")
     settings = json.loads(path.read_text())
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     loop = uvloop.new_event_loop()
@@ -80,7 +90,8 @@ def main(path: Path) -> int:
             http=[("127.0.0.1", settings["http"])],
             https=[("127.0.0.1", settings["https"])],
             management=("127.0.0.1", settings["management"]),
-            redis_url="unix:///nowhere/redis.sock",
+            redis_url=settings["redis_url"],
+            health_stale_after_s=settings["health_stale_after_s"],
             version="test",
             proxy_protocol=frozenset(("127.0.0.1", settings[name]) for name in settings["proxy_protocol"]),
             trusted_proxies=TrustedProxies(settings["trusted_proxies"]),

@@ -20,11 +20,12 @@ from twisted.logger import STDLibLogObserver, globalLogBeginner
 from aegis_site.environment import BindAddress
 from aegis_site.kernel.keyring import KeyringError, get_keyring
 from hosts.worker_feed import DatabaseFeed
-from proxyworker.policy.limits import DownstreamLimits
-from proxyworker.policy.trusted_proxies import TrustedProxies
+from proxyworker import compiled
 
 if TYPE_CHECKING:
     from proxyworker.service import ServiceSettings
+
+log = logging.getLogger("aegis.proxy")
 
 VERSION = "0.1.0"
 
@@ -50,6 +51,8 @@ class Command(BaseCommand):
             from aegis_site.proxy_group import become  # noqa: PLC0415 (one worker alone is spared its memory)
 
             become()
+        if not compiled.use():
+            log.warning("the data plane runs uncompiled, at half the speed: make compile")
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
         asyncioreactor.install(loop)
@@ -76,8 +79,10 @@ class Command(BaseCommand):
 
 def service_settings(worker: int = 0, group: str = "") -> "ServiceSettings":
     """Of worker number `worker` of the group whose directory is `group`, or of the only one for 0."""
-    # These need the reactor.
+    # Some of these need the reactor, and all of them to know whether they are compiled.
     from proxyworker.access_log.log import AccessLogSettings  # noqa: PLC0415
+    from proxyworker.policy.limits import DownstreamLimits  # noqa: PLC0415
+    from proxyworker.policy.trusted_proxies import TrustedProxies  # noqa: PLC0415
     from proxyworker.service import ServiceSettings  # noqa: PLC0415
 
     http = _binds(settings.AEGIS_PROXY_HTTP, "AEGIS_PROXY_HTTP")

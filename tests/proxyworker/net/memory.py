@@ -12,6 +12,8 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
 from proxyworker.net.interfaces import Producer
+from proxyworker.net.records import RECEIVED, RECEIVED_BYTES
+from proxyworker.net.tls import TLSLayer
 
 HIGH_WATER_BYTES = 65_536
 
@@ -19,11 +21,13 @@ HIGH_WATER_BYTES = 65_536
 class MemoryTransport:
     """One connection of `protocol`. The peer reads at once, unless `peer_reads` is false.
 
+    `shares_memory`: what arrives is put where a TLS layer that we opened finds it, as `proxyworker.net.transport` does.
     `end` is how this end closed: "", "half-closed", "closed" or "aborted"; `is_lost`: connectionLost was called.
     """
 
-    def __init__(self, protocol: Protocol, *, peer: str = "192.0.2.7") -> None:
+    def __init__(self, protocol: Protocol, *, peer: str = "192.0.2.7", shares_memory: bool = False) -> None:
         self.protocol = protocol
+        self._shares_memory = shares_memory
         self.disconnecting = False
         self.peer_reads = True
         self.is_paused = False
@@ -123,9 +127,21 @@ class MemoryTransport:
             self._lose(ConnectionDone())
             return True
         if self._inbox and not self.is_paused:
-            self.protocol.dataReceived(self._inbox.pop(0))
+            self._read(self._inbox.pop(0))
             return True
         return False
+
+    def _read(self, data: bytes) -> None:
+        if not self._shares_memory:
+            self.protocol.dataReceived(data)
+            return
+        assert isinstance(self.protocol, TLSLayer)
+        size = min(len(data), RECEIVED_BYTES)
+        if size < len(data):
+            self._inbox.insert(0, data[size:])
+        RECEIVED[:size] = data[:size]
+        self.protocol.received(size)
+        RECEIVED[:size] = bytes(size)  # the next read is another connection's
 
     @property
     def received(self) -> bytes:
@@ -165,7 +181,7 @@ class Attempt:
 
     def accept(self) -> MemoryTransport:
         """The connection is there."""
-        transport = MemoryTransport(self._protocol)
+        transport = MemoryTransport(self._protocol, shares_memory=isinstance(self._protocol, TLSLayer))
         self._protocol.makeConnection(transport)
         return transport
 

@@ -1,5 +1,6 @@
 """Hosts with several upstreams: who gets a request, who is out, what is tried again and how often."""
 
+import dataclasses
 import errno
 
 import pytest
@@ -438,3 +439,87 @@ def test_a_budget_outlives_a_change_of_the_host(dialler: Dialler) -> None:
     assert second is not None
     assert third is not None
     assert first.budget is second.budget is not third.budget
+
+
+# Down by active checks
+
+
+def test_the_only_upstream_is_down_by_checks(dialler: Dialler, upstreams: Upstreams) -> None:
+    """503 at once, although its traffic would never take it out; when the checks pass it serves again."""
+    proxy = MemoryProxy(dialler, entry(upstream(1)))
+    assert served(proxy, upstreams, 2) == "11"
+    proxy.configuration.note_checks({"u1": False})
+    client = proxy.client(GET)
+    assert client.received.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: 10\r\n" in client.received
+    assert len(dialler.attempts) == 2
+    proxy.configuration.note_checks({"u1": True})
+    assert served(proxy, upstreams, 2) == "11"
+    client.close_by_peer()
+    proxy.advance(100)
+    proxy.assert_nothing_left()
+
+
+def test_traffic_leaves_the_one_that_is_down_by_checks(dialler: Dialler) -> None:
+    """And returns; what is under way there is finished, and a failed request is not repeated there."""
+    proxy = MemoryProxy(dialler, entry(upstream(1), upstream(2), upstream(3), retries=UNLIMITED))
+    waiting = proxy.client(GET)
+    backend = proxy.accept()
+    upstreams = Upstreams(dialler)
+    proxy.configuration.note_checks({"u1": False})
+    assert set(served(proxy, upstreams, 6)) == {"2", "3"}
+    backend.deliver(OK)
+    assert waiting.received == OK
+    upstreams.down = {"2"}
+    before = len(dialler.attempts)
+    assert served(proxy, upstreams, 4) == "3333"
+    assert "1" not in hosts_of(dialler.attempts[before:])
+    upstreams.down = set()
+    proxy.advance(60)
+    proxy.configuration.note_checks({"u1": None})
+    assert set(served(proxy, upstreams, 6)) == {"1", "2", "3"}
+
+
+def test_a_stale_connection_of_one_that_went_down_is_not_replaced(dialler: Dialler) -> None:
+    """The repetition goes to the next upstream instead."""
+    proxy = MemoryProxy(dialler, two())
+    proxy.client(GET)
+    backend = proxy.accept()
+    backend.deliver(OK)  # its connection is kept
+    [one, _] = proxy.configuration.current.find(b"app.test").targets  # type: ignore[union-attr]
+    proxy.client(GET)  # for the other one
+    client = proxy.client(GET)
+    proxy.configuration.note_checks({"u1": False})
+    backend.reset_by_peer()
+    assert hosts_of(dialler.attempts) == ["1", "2", "2"]
+    proxy.accept().deliver(OK)
+    assert client.received == OK
+    assert one.state.in_flight == 0
+
+
+def test_checks_and_traffic_judge_side_by_side(dialler: Dialler, upstreams: Upstreams) -> None:
+    """A check that passes does not send requests to what fails them; none up by either is 503."""
+    proxy = MemoryProxy(dialler, two())
+    upstreams.down = {"1"}
+    assert served(proxy, upstreams, 2) == "22"
+    proxy.configuration.note_checks({"u1": True, "u2": False})
+    answer = proxy.client(GET).received
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: 2\r\n" in answer
+    upstreams.down = set()
+    proxy.advance(2)
+    assert served(proxy, upstreams, 2) == "11"
+
+
+@pytest.mark.parametrize("upstream_count", [1, 2])
+def test_what_checks_say_survives_a_change_of_the_host(dialler: Dialler, upstream_count: int) -> None:
+    """Whatever becomes of the rest of it; another address has the verdict of its upstream as well."""
+    hosts = [upstream(number) for number in range(1, upstream_count + 1)]
+    proxy = MemoryProxy(dialler, entry(*hosts))
+    proxy.configuration.note_checks({f"u{number}": False for number in range(1, upstream_count + 1)})
+    proxy.install(entry(*hosts, preserve_host=True), generation=2)
+    assert b" 503 " in proxy.client(GET).received
+    proxy.install(
+        entry(*(dataclasses.replace(each, address="10.9.9.9", port=8000 + n) for n, each in enumerate(hosts)))
+    )
+    assert b" 503 " in proxy.client(GET).received

@@ -59,11 +59,13 @@ class Recorder(Protocol):
 class Side:
     """A layer, what is above it and what is below it."""
 
-    def __init__(self, session: SSL.Connection, established: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, session: SSL.Connection, established: Callable[[], None] = lambda: None, *, shares_memory: bool = False
+    ) -> None:
         self.above = Recorder()
         self.failures: list[TLSLayer] = []
         self.layer = TLSLayer(session, self.above, established=established, failed=self.failures.append)
-        self.below = MemoryTransport(self.layer)
+        self.below = MemoryTransport(self.layer, shares_memory=shares_memory)
         self.sent = 0
 
     def start(self) -> None:
@@ -76,7 +78,7 @@ class Pair:
     def __init__(self, context: ClientContext, theirs: SSL.Context, *, piece: int = 65_536, name: str = "app.internal"):
         self.context = context
         self.session = context.open(name)
-        self.client = Side(self.session, lambda: context.confirm(self.session))
+        self.client = Side(self.session, lambda: context.confirm(self.session), shares_memory=True)
         self.server = Side(accepting(theirs))
         self._piece = piece
         self.server.start()

@@ -19,7 +19,12 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from proxyworker.net.interfaces import Address
+from proxyworker.net.tls import TLSLayer
 from proxyworker.net.transport import LoopListeningPort, LoopServerEndpoint, LoopTransport, connect
+from tests.support.certificates import Authority
+from tests.support.tls_server import accepting, server_context
+from upstream_tls.tls.context import build_context
+from upstream_tls.tls.spec import UpstreamTLSSpec
 
 PATIENCE_S = 10
 
@@ -391,6 +396,43 @@ def test_connect(server: Server) -> None:
     protocol.transport.loseConnection()
     until(server.loop, lambda: protocol.lost)
     assert failures == []
+
+
+def test_sessions_share_the_memory_that_reads_go_to(loop: asyncio.AbstractEventLoop) -> None:
+    """Two connections with TLS, both busy both ways: neither gets a byte of the other's."""
+    authority = Authority()
+    theirs = server_context(authority.server("app.internal"))
+    context = build_context(UpstreamTLSSpec(ca_pem=authority.pem.encode()))
+    accepted: list[Recorder] = []
+
+    def build(_: object) -> Protocol:
+        accepted.append(Recorder())
+        return TLSLayer(accepting(theirs), accepted[-1], established=lambda: None, failed=lambda layer: None)
+
+    factory = Factory()
+    factory.buildProtocol = build
+    port = loop.run_until_complete(LoopServerEndpoint(loop, "127.0.0.1", 0).listen(factory).asFuture(loop))
+    opened = [Recorder(), Recorder()]
+    for above in opened:
+        layer = TLSLayer(context.open("app.internal"), above, established=lambda: None, failed=lambda layer: None)
+        connect(loop, "127.0.0.1", port.getHost().port, layer, failed=pytest.fail)
+        until(loop, lambda above=above: above.connected and accepted and accepted[-1].connected)
+    one, two = (bytes(range(256)) * 4000, bytes(range(255, -1, -1)) * 4000)
+    for side in (opened, accepted):
+        for start in range(0, len(one), 100_000):
+            side[0].transport.write(one[start : start + 100_000])
+            side[1].transport.write(two[start : start + 100_000])
+    until(loop, lambda: all(len(above.received) == len(one) for above in opened + accepted))
+    assert [above.received == data for above in (*opened, *accepted) for data in (one, two)] == [
+        True,
+        False,
+        False,
+        True,
+    ] * 2
+    for above in opened:
+        above.transport.loseConnection()
+    until(loop, lambda: all(above.lost for above in opened + accepted))
+    port.stopListening()
 
 
 @pytest.mark.parametrize(

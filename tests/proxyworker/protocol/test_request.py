@@ -286,7 +286,7 @@ def outcome(parse: Callable[[], RequestHead]) -> object:
         request = parse()
     except DownstreamProtocolError as error:
         return error.status, error.reason
-    return [getattr(request, name) for name in RequestHead.__slots__]
+    return [getattr(request, name) for name in dir(request) if not name.startswith("_")]
 
 
 @pytest.mark.parametrize("line", LINES)
