@@ -8,7 +8,8 @@ Laws of this module:
   equal or never looked at again would be most of the worker's memory.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TypeVar
@@ -17,7 +18,15 @@ from weakref import WeakValueDictionary
 from proxyworker.net.server_certificate import ServerCertificate, server_certificate
 from proxyworker.policy.forwarding import upstream_authority
 from proxyworker.policy.header_rules import HeaderRules, RuleRefused, request_rules, response_rules
-from proxyworker.snapshot import HostEntry, LoadedEntry, SnapshotError, Upstream, UpstreamTLS, decode_entry
+from proxyworker.snapshot import (
+    HeaderRule,
+    HostEntry,
+    LoadedEntry,
+    SnapshotError,
+    Upstream,
+    UpstreamTLS,
+    decode_entry,
+)
 from upstream_tls.tls.context import ClientContext, SharedContexts
 from upstream_tls.tls.credentials import CredentialProblem
 from upstream_tls.tls.spec import UpstreamTLSSpec
@@ -67,7 +76,7 @@ def build(loaded: LoadedEntry) -> BuiltHost:
     certificate, https_rejected = _made(lambda: _certificate(entry, loaded))
     context, rejected = _made(lambda: _context(entry, loaded))
     authorities, rejected_name = _made(lambda: tuple(_authority(entry, upstream) for upstream in entry.upstreams))
-    rules, rejected_rule = _made(lambda: (request_rules(entry.request_headers), response_rules(entry.response_headers)))
+    rules, rejected_rule = _made(lambda: _header_rules(entry, loaded))
     return BuiltHost(
         host_id=loaded.host_id,
         generation=loaded.generation,
@@ -118,6 +127,26 @@ def _certificate(entry: HostEntry, loaded: LoadedEntry) -> ServerCertificate | N
     if certificate is None:
         _certificates[name] = certificate = server_certificate(chain, key)
     return certificate
+
+
+def _header_rules(entry: HostEntry, loaded: LoadedEntry) -> tuple[HeaderRules | None, HeaderRules | None]:
+    values: dict[str, str] = {}
+    if any(rule.secret for rule in (*entry.request_headers, *entry.response_headers)):
+        if loaded.open_header_secrets is None:
+            raise RuleRefused("a header rule has a secret value, which is missing")
+        values = json.loads(loaded.open_header_secrets())
+    return (
+        request_rules([_with_value(rule, values) for rule in entry.request_headers]),
+        response_rules([_with_value(rule, values) for rule in entry.response_headers]),
+    )
+
+
+def _with_value(rule: HeaderRule, values: Mapping[str, str]) -> HeaderRule:
+    if not rule.secret:
+        return rule
+    if rule.secret not in values:
+        raise RuleRefused(f"header rule for {rule.name} whose secret value is missing")
+    return replace(rule, value=values[rule.secret])
 
 
 def _context(entry: HostEntry, loaded: LoadedEntry) -> ClientContext | None:

@@ -18,7 +18,11 @@ _WORST: dict[str, Callable[[float, float], float]] = {
     "aegis_configuration_generation": min,
     "aegis_hosts_accepted": min,
     "aegis_hosts_rejected": max,
+    "aegis_health_feed_age_seconds": max,
+    "aegis_health_feed_is_current": min,
+    "aegis_upstream_active_health": min,
     "aegis_upstream_up": min,
+    "aegis_worker_compiled": min,
 }
 _ADDED_SUFFIXES = ("_connections", "_connections_limit")
 # Seconds since 1970: of certificates that expire, the first.

@@ -7,11 +7,13 @@ Laws of this module:
   connections and sessions.
 - What upstreams carry and how they fare is kept per host, upstream and identity, and survives every change of the host
   that leaves those as they are (docs/adr/0011).
+- What active checks say is kept by upstream id, beside the hosts: neither waits for the other, and neither is asked for
+  again because the other has changed.
 """
 
 import asyncio
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from proxyworker.build import BuiltHost
@@ -39,6 +41,14 @@ class Expiry(NamedTuple):
     not_after: float
 
 
+class CheckedUpstream(NamedTuple):
+    """An upstream of a host, and what active checks say of it; None: nothing."""
+
+    host: str
+    upstream: str
+    is_up: bool | None
+
+
 class InstalledHost(NamedTuple):
     """A host in force, and what is to be undone when it changes."""
 
@@ -58,6 +68,8 @@ class Configuration:
         self._sweep = sweep
         self._hosts: dict[str, InstalledHost] = {}
         self._owners: dict[str, str] = {}
+        self._checks: dict[str, bool] = {}
+        self._host_ids: dict[str, str] = {}  # of the hosts in force, by upstream id
         self._pools: dict[PoolKey, UpstreamPool] = {}
         self._uses: dict[PoolKey, int] = {}
         self._reasons: dict[str, str] = {}
@@ -89,6 +101,35 @@ class Configuration:
             if host.route.passive_health is not None:
                 for target in host.route.targets:
                     yield host.route.name, target.label, not target.state.out_until
+
+    def upstreams_checked(self) -> Iterator[CheckedUpstream]:
+        """Every upstream that active checks say something of, whatever changes meanwhile."""
+        for host in list(self._hosts.values()):
+            for target in host.route.targets:
+                if target.state.is_checked_up is not None:
+                    yield CheckedUpstream(host.route.name, target.label, target.state.is_checked_up)
+
+    @property
+    def checks(self) -> Mapping[str, bool]:
+        """What active checks say, by upstream id, also of upstreams that no host in force has."""
+        return self._checks
+
+    def note_checks(self, checks: Mapping[str, bool | None]) -> list[CheckedUpstream]:
+        """Active checks say this of some upstreams, None: nothing any more. Those that are down by it, or not any more.
+
+        The price of each is a look-up: it compiles nothing and touches no connection.
+        """
+        changed: list[CheckedUpstream] = []
+        for upstream_id, is_up in checks.items():
+            if is_up is None:
+                self._checks.pop(upstream_id, None)
+            else:
+                self._checks[upstream_id] = is_up
+            host = self._hosts.get(self._host_ids.get(upstream_id, ""))
+            for target in host.route.targets if host else ():
+                if target.upstream_id == upstream_id and target.state.checked(is_up):
+                    changed.append(CheckedUpstream(host.route.name, target.label, is_up))  # type: ignore[union-attr]
+        return changed
 
     @property
     def open_connection_count(self) -> int:
@@ -132,6 +173,9 @@ class Configuration:
     def _replace(self, host: BuiltHost, before: InstalledHost | None) -> tuple[str, ...]:
         """Puts a host in the place of what it was. The domains that it has now."""
         self._note(host)
+        for target in before.route.targets if before else ():
+            if self._host_ids.get(target.upstream_id) == host.host_id:
+                del self._host_ids[target.upstream_id]
         if host.entry is None and not host.rejected:
             return ()
         # An entry that cannot even be read leaves the domains known before to the answer 502.
@@ -139,6 +183,7 @@ class Configuration:
         keys = self._pool_keys(host)
         route = self._route(host, keys, before.route if before else None)
         self._hosts[host.host_id] = InstalledHost(domains, keys, route, host.client_not_after)
+        self._host_ids.update((target.upstream_id, host.host_id) for target in route.targets)
         self._owners.update(dict.fromkeys(domains, host.host_id))
         self.current.put(dict.fromkeys(domains, route))
         return domains
@@ -212,6 +257,7 @@ class Configuration:
         targets: list[Target] = []
         for upstream, authority, key in zip(entry.upstreams, host.authorities, pool_keys, strict=True):
             state = states.setdefault(_upstream_of(key), UpstreamState())
+            state.checked(self._checks.get(upstream.upstream_id))
             targets.append(self._target(upstream, authority, self._use(key, host.context), state))
         return tuple(targets)
 

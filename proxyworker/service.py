@@ -1,8 +1,9 @@
 """One worker process: wires configuration, listeners, upstream pools and telemetry, and ends them in order.
 
-Laws of this module: nothing is decided here. Order of start: management listener, first load, traffic listeners; only
-then is the worker ready. Order of stop: not ready, `drain_delay_s` of work as before, no new connections, idle ones
-closed, the others up to DRAIN_S, tunnels up to TUNNELS_DRAIN_S. A second signal ends the worker at once.
+Laws of this module: nothing is decided here. Order of start: management listener, first load, what active checks say,
+traffic listeners; only then is the worker ready. Order of stop: not ready, `drain_delay_s` of work as before, no new
+connections, idle ones closed, the others up to DRAIN_S, tunnels up to TUNNELS_DRAIN_S. A second signal ends the worker
+at once.
 """
 
 import asyncio
@@ -25,10 +26,12 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
+from proxyworker import compiled
 from proxyworker.access_log.log import AccessLog, AccessLogSettings
 from proxyworker.allocator import keep_large_buffers
 from proxyworker.change_signal import listen
 from proxyworker.failures import LastFailures
+from proxyworker.health_feed import STALE_AFTER_S, HealthFeed
 from proxyworker.management_server import management_site
 from proxyworker.net.deadlines import TICK_S, Sweep
 from proxyworker.net.descriptors import connection_limit, raise_limit
@@ -54,6 +57,8 @@ TUNNELS_DRAIN_S = 5.0
 IMPATIENT_AFTER_S = 1.0
 # A disk that hangs does not keep the worker from ending.
 ACCESS_LOG_DRAIN_S = 2.0
+# A Redis that hangs does not keep the worker from its traffic.
+FIRST_HEALTH_S = 1.0
 
 T = TypeVar("T")
 
@@ -66,7 +71,7 @@ class ServiceSettings:
 
     `worker_id` names it in its reports and stays the same when it is started again. `management` is an address or the
     path of a unix socket. `sockets` listen already, on some of the addresses of `http` and `https`. `step_down` is
-    called when the worker begins to end.
+    called when the worker begins to end. Active checks whose last sweep is `health_stale_after_s` ago do not count.
 
     `proxy_protocol`: the traffic listeners on which every connection begins with that header. `max_connections` 0: as
     many as there are file descriptors for; `max_connections_per_client` 0: no limit.
@@ -82,6 +87,7 @@ class ServiceSettings:
     sockets: Mapping[Address, socket.socket] = field(default_factory=dict)
     drain_delay_s: float = 0.0
     step_down: Callable[[], None] | None = None
+    health_stale_after_s: float = STALE_AFTER_S
     proxy_protocol: frozenset[Address] = frozenset()
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     limits: DownstreamLimits = field(default_factory=DownstreamLimits)
@@ -109,6 +115,13 @@ class ProxyService:
         self._loop = loop
         self._sweep = Sweep(loop.time)
         self._configuration = Configuration(loop=loop, sweep=self._sweep)
+        self._health = HealthFeed(
+            settings.redis_url,
+            self._configuration,
+            clock=loop.time,
+            unix_time=time.time,
+            stale_after_s=settings.health_stale_after_s,
+        )
         self._failures = LastFailures(time.time)
         self._turns = Turns(self._soon)
         self._access_log = self._opened_access_log()
@@ -118,13 +131,14 @@ class ProxyService:
             failures=self._failures,
             expiries=self._configuration.expiries,
             upstreams_up=self._configuration.upstreams_up,
+            upstreams_checked=self._configuration.upstreams_checked,
             access_log=self._access_log,
         )
         self._factories: list[DownstreamFactory] = []
         self._ports: list[LoopListeningPort] = []
         self._problem = "the configuration is not loaded yet"
         self.has_failed = False
-        self._signal: asyncio.Task[None] | None = None
+        self._listening: list[asyncio.Task[None]] = []
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
         self._source = ConfigurationSource(
@@ -152,7 +166,10 @@ class ProxyService:
             return
         self._ticking.start(TICK_S)
         self._source.start()
-        self._signal = self._loop.create_task(listen(self._settings.redis_url, heard=self._source.look))
+        self._listening = [
+            self._loop.create_task(listen(self._settings.redis_url, heard=self._source.look)),
+            self._loop.create_task(self._health.follow()),
+        ]
         self._reactor.addSystemEventTrigger("before", "shutdown", self._stop)
 
     # Parts
@@ -180,6 +197,7 @@ class ProxyService:
         Deferred.fromCoroutine(self._listen()).addErrback(self._cannot_listen)
 
     async def _listen(self) -> None:
+        await Deferred.fromFuture(self._loop.create_task(self._health.begun(FIRST_HEALTH_S)))
         for host, port in self._settings.http:
             await self._listen_on(host, port, "http")
         for host, port in self._settings.https:
@@ -237,8 +255,11 @@ class ProxyService:
         idle = self._configuration.idle_connection_count
         return {
             "aegis_configuration_generation": self._configuration.generation,
+            "aegis_worker_compiled": float(compiled.is_used()),
             "aegis_hosts_accepted": self._configuration.accepted_count,
             "aegis_hosts_rejected": self._configuration.rejected_count,
+            "aegis_health_feed_is_current": float(self._health.is_current),
+            "aegis_health_feed_age_seconds": self._health.age_s,
             "aegis_client_connections": sum(len(factory.connections) for factory in self._factories),
             "aegis_client_connections_limit": self._max_connections,
             "aegis_upstream_idle_connections": idle,
@@ -254,8 +275,8 @@ class ProxyService:
             # Who sends the traffic looks at /readyz every few seconds and needs this time to go elsewhere.
             await deferLater(self._reactor, self._settings.drain_delay_s)
         self._source.stop()
-        if self._signal is not None:
-            self._signal.cancel()
+        for task in self._listening:
+            task.cancel()
         for port in self._ports:
             port.stopListening()
         for factory in self._factories:

@@ -3,9 +3,11 @@
 Laws of this module:
 - Frozen dataclasses of plain values only; no Django, no Twisted, no live objects.
 - A private key is never a field here. It travels sealed beside the entry and is opened by `LoadedEntry.open_client_key`
-  or `open_downstream_key` when the TLS context is built (docs/adr/0004).
+  or `open_downstream_key` when the TLS context is built (docs/adr/0004). Neither is a secret value of a header rule:
+  `open_header_secrets` has it when the host is built (docs/adr/0026).
 - `HostEntry` <-> canonical JSON is lossless. The digest is the sha256 of that JSON; equal digest means nothing to do.
-  Keys take part through `client_key_spki_sha256` and `key_spki_sha256`, which are public.
+  Keys take part through `client_key_spki_sha256` and `key_spki_sha256`, which are public, and secret values through
+  their names, which are random.
 - Any change of shape raises SCHEMA_VERSION. A worker refuses entries of a version that it does not know, and the host
   answers 502 with that reason; other hosts are not touched.
 """
@@ -17,10 +19,19 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # The Redis channel on which the control plane announces a new generation (the message is the number in ASCII).
 GENERATION_CHANNEL = "aegis:generation"
+
+# What active checks say of upstreams, in Redis: the hash has HEALTH_UP or HEALTH_DOWN by upstream id, and no entry for
+# those that they cannot judge. The beat is the time of the last sweep, in seconds of Unix time: while it moves, the
+# rest is not old. The channel has the id of each upstream whose entry has changed. Written by `healthchecks`.
+HEALTH_HASH = "aegis:health"
+HEALTH_BEAT = "aegis:health:beat"
+HEALTH_CHANNEL = "aegis:health:changed"
+HEALTH_UP = b"up"
+HEALTH_DOWN = b"down"
 
 MAX_REPORTED_FAILURES = 200
 
@@ -137,11 +148,15 @@ class Retries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderRule:
-    """One change to a header section: `set` replaces all fields of that name, `add` adds one, `remove` drops all."""
+    """One change to a header section: `set` replaces all fields of that name, `add` adds one, `remove` drops all.
+
+    A rule with a `secret` has its value under that name in `LoadedEntry.open_header_secrets`.
+    """
 
     action: Literal["set", "add", "remove"]
     name: str
     value: str = ""
+    secret: str = ""
 
 
 # Fields of one connection (RFC 9110 section 7.6.1, and the unregistered Proxy-Connection), by which messages are framed
@@ -211,7 +226,8 @@ class LoadedEntry:
 
     `entry_json` is empty when the host was deleted or disabled: the worker then forgets it.
     `open_client_key` and `open_downstream_key` return a key as unencrypted PKCS#8 PEM; they may be slow and may raise;
-    they are called off the reactor thread. None: the host has no such key.
+    they are called off the reactor thread. None: the host has no such key. `open_header_secrets` is as they are, and
+    returns a JSON object of the secret values of header rules by their names.
     """
 
     host_id: str
@@ -220,6 +236,7 @@ class LoadedEntry:
     entry_json: str
     open_client_key: Callable[[], bytes] | None = field(default=None, repr=False)
     open_downstream_key: Callable[[], bytes] | None = field(default=None, repr=False)
+    open_header_secrets: Callable[[], bytes] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

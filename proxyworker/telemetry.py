@@ -35,8 +35,11 @@ BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0
 # Those of the service, with what /metrics says about them.
 GAUGES = {
     "aegis_configuration_generation": "Generation of the configuration that is in force.",
+    "aegis_worker_compiled": "1: the data plane is compiled; 0: it runs as Python, at half the speed.",
     "aegis_hosts_accepted": "Hosts that are served.",
     "aegis_hosts_rejected": "Hosts whose configuration cannot be used: they answer 502.",
+    "aegis_health_feed_is_current": "1: what active checks say holds; 0: it is old, or there is none.",
+    "aegis_health_feed_age_seconds": "Since the last sweep of the active checks that is known of.",
     "aegis_client_connections": "Connections of clients that are open.",
     "aegis_client_connections_limit": "How many connections of clients there may be.",
     "aegis_upstream_idle_connections": "Connections to upstreams that wait for work.",
@@ -44,7 +47,7 @@ GAUGES = {
 }
 
 Gauges = Callable[[], dict[str, float]]
-UpstreamsUp = Callable[[], Iterable[tuple[str, str, bool]]]
+UpstreamsUp = Callable[[], Iterable[tuple[str, str, bool | None]]]
 
 
 class HostTraffic:
@@ -110,7 +113,7 @@ class WorkerTelemetry(Collector):
 
     `clock` is that of the exchanges. `failures` keeps what is reported of upstreams, `access_log` may be None: there is
     none. `expiries` are those of the hosts' certificates, `upstreams_up` yields `(host, upstream, is up)` of those
-    upstreams that can be out.
+    upstreams that can be out, `upstreams_checked` of those that active checks say something of.
     """
 
     def __init__(
@@ -121,6 +124,7 @@ class WorkerTelemetry(Collector):
         failures: LastFailures,
         expiries: Callable[[], Iterable[Expiry]] = tuple,
         upstreams_up: UpstreamsUp = tuple,
+        upstreams_checked: UpstreamsUp = tuple,
         access_log: AccessLog | None = None,
     ) -> None:
         self._clock = clock
@@ -128,6 +132,7 @@ class WorkerTelemetry(Collector):
         self._last_failures = failures
         self._expiries = expiries
         self._upstreams_up = upstreams_up
+        self._upstreams_checked = upstreams_checked
         self._retries: Counter[tuple[str, RetryReason]] = Counter()
         self._access_log = access_log
         self._hosts: dict[str, HostTraffic] = {}
@@ -313,16 +318,11 @@ class WorkerTelemetry(Collector):
             numbers = list(counter.items())
             samples = ((f'host="{label_value(host)}",{label}="{value}"', n) for (host, value), n in numbers)
             yield from family(name, "counter", meaning, samples)
-        # Two upstreams of a host may have one address: a repeated sample would spoil the whole scrape.
-        up = {(host, upstream): is_up for host, upstream, is_up in self._upstreams_up()}
-        yield from family(
-            "aegis_upstream_up",
-            "gauge",
-            "0: out by its failures. Of hosts with several upstreams.",
-            (
-                (f'host="{label_value(host)}",upstream="{label_value(upstream)}"', is_up)
-                for (host, upstream), is_up in up.items()
-            ),
+        yield from _up_family(
+            "aegis_upstream_up", "0: out by its failures. Of hosts with several upstreams.", self._upstreams_up()
+        )
+        yield from _up_family(
+            "aegis_upstream_active_health", "0: down by active checks. Of those checked.", self._upstreams_checked()
         )
 
     def _tunnel_families(self) -> Iterator[bytes]:
@@ -379,6 +379,16 @@ class WorkerTelemetry(Collector):
             )
         for name, value in self._gauges().items():
             yield GaugeMetricFamily(name, GAUGES[name], value=value)
+
+
+def _up_family(name: str, meaning: str, upstreams: Iterable[tuple[str, str, bool | None]]) -> Iterator[bytes]:
+    # Two upstreams of a host may have one address: a repeated sample would spoil the whole scrape.
+    up = {(host, upstream): bool(is_up) for host, upstream, is_up in upstreams}
+    samples = (
+        (f'host="{label_value(host)}",upstream="{label_value(upstream)}"', is_up)
+        for (host, upstream), is_up in up.items()
+    )
+    yield from family(name, "gauge", meaning, samples)
 
 
 def _add_bytes(total_bytes: Counter[tuple[str, str]], tunnel: Tunnel) -> None:

@@ -81,7 +81,7 @@ class Balancer(ABC, Generic[C]):
 
 
 class Single(Balancer[C]):
-    """One upstream or none. It is out only where there is a backup for it: without one nobody counts its failures."""
+    """One upstream or none. Nobody counts its failures unless there is a backup for it; active checks hold for it."""
 
     __slots__ = ("_candidate",)
 
@@ -90,7 +90,7 @@ class Single(Balancer[C]):
 
     def choose(self, client_address: str, now: float, tried: tuple[C, ...]) -> C | None:
         candidate = self._candidate
-        if candidate is None or candidate in tried or (candidate.state.out_until and not candidate.state.admits(now)):
+        if candidate is None or candidate in tried or (candidate.state.is_doubtful and not candidate.state.admits(now)):
             return None
         return candidate
 
@@ -128,7 +128,7 @@ class RoundRobin(Balancer[C]):
         index = self._next
         candidate = candidates[index]
         self._next = (index + 1) % len(candidates)
-        if not tried and not candidate.state.out_until:
+        if not tried and not candidate.state.is_doubtful:
             return candidate
         return self._search(index, now, tried)
 
@@ -228,7 +228,7 @@ class RandomTwoChoices(Balancer[C]):
 
     def choose(self, client_address: str, now: float, tried: tuple[C, ...]) -> C | None:
         one, other = self._two(self._candidates, self._bounds)
-        if tried or one.state.out_until or other.state.out_until:
+        if tried or one.state.is_doubtful or other.state.is_doubtful:
             candidates = self._candidates
             left = [candidates[index] for index in _open_to(candidates, now, tried)]
             if len(left) < 2:
@@ -250,7 +250,7 @@ def _open_to(candidates: Sequence[Candidate], now: float, tried: Sequence[Candid
     return [
         index
         for index, candidate in enumerate(candidates)
-        if candidate not in tried and (not candidate.state.out_until or candidate.state.admits(now))
+        if candidate not in tried and (not candidate.state.is_doubtful or candidate.state.admits(now))
     ]
 
 

@@ -7,6 +7,7 @@ import pytest
 from proxyworker.build import build
 from proxyworker.snapshot import (
     SCHEMA_VERSION,
+    HeaderRule,
     HostEntry,
     LoadedEntry,
     UpstreamTLS,
@@ -117,3 +118,35 @@ def test_a_known_certificate_with_another_key_is_refused() -> None:
     assert not kept.reason + served.reason
     assert build(loaded(good, key_pem=SITE.key_pem.encode())).rejected.startswith("key_mismatch")
     assert build(loaded(site(), downstream_key_pem=CLIENT.key_pem.encode())).https_rejected.startswith("key_mismatch")
+
+
+def test_secret_values_of_rules_are_opened_once_and_stay_out_of_the_entry() -> None:
+    """What traffic uses is made of them; the entry keeps their names only."""
+    rule = HeaderRule(action="set", name="Authorization", secret="s1")
+    sealed = dataclasses.replace(
+        loaded(entry(request_headers=(rule,))), open_header_secrets=lambda: b'{"s1": "Bearer canary"}'
+    )
+    built = build(sealed)
+    requests, responses = built.header_rules
+    assert requests is not None
+    assert requests.applied([b"authorization: x", b"a: b"]) == [b"a: b", b"Authorization: Bearer canary"]
+    assert responses is None
+    assert "canary" not in repr(built)
+
+
+@pytest.mark.parametrize(
+    ("opened", "reason"),
+    [
+        (None, "a header rule has a secret value, which is missing"),
+        (b"{}", "header rule for Authorization whose secret value is missing"),
+        (b"canary", "configuration cannot be used: JSONDecodeError"),
+        (b'{"s1": "canary\\r\\nX: y"}', "header rule for Authorization with a control character in its value"),
+    ],
+)
+def test_a_host_whose_rules_lack_their_secret_is_refused(opened: bytes | None, reason: str) -> None:
+    """Requests without the credential would be answered as those of anybody."""
+    sealed = loaded(entry(response_headers=(HeaderRule(action="set", name="Authorization", secret="s1"),)))
+    if opened is not None:
+        sealed = dataclasses.replace(sealed, open_header_secrets=lambda: opened)
+    built = build(sealed)
+    assert (built.rejected, built.header_rules) == (reason, (None, None))

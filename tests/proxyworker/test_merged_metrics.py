@@ -22,6 +22,8 @@ def document(*, requests: int = 0, connections: int = 0, generation: int = 0, ex
     Gauge("aegis_configuration_generation", "Generation.", registry=registry).set(generation)
     Gauge("aegis_hosts_rejected", "Rejected.", registry=registry).set(generation)
     Gauge("aegis_certificate_not_after_seconds", "End.", ["host"], registry=registry).labels("h").set(expires)
+    Gauge("aegis_health_feed_age_seconds", "Age.", registry=registry).set(float("inf") if generation == 7 else 1)
+    Gauge("aegis_health_feed_is_current", "Current.", registry=registry).set(generation != 7)
     Gauge("aegis_odd", "Unknown.", registry=registry).set(connections)
     Gauge("aegis_odd_by_host", "Unknown.", ["host"], registry=registry).labels("h").set(connections)
     text: bytes = generate_latest(registry)
@@ -58,6 +60,7 @@ def test_gauges_are_added_up_or_the_worst_or_labelled() -> None:
     assert found["aegis_client_connections"] == 3
     assert found["aegis_configuration_generation"] == 6
     assert found["aegis_hosts_rejected"] == 7
+    assert (found["aegis_health_feed_age_seconds"], found["aegis_health_feed_is_current"]) == (math.inf, 0)
     assert found["aegis_certificate_not_after_seconds host=h"] == 50
     assert (found["aegis_odd worker=1"], found["aegis_odd worker=2"]) == (1, 2)
     assert (found["aegis_odd_by_host host=h worker=1"], found["aegis_odd_by_host host=h worker=2"]) == (1, 2)

@@ -1,6 +1,8 @@
 """The configuration in force."""
 
 import dataclasses
+import gc
+import tracemalloc
 
 import pytest
 
@@ -245,6 +247,74 @@ def test_the_state_of_an_upstream_is_kept_per_host_and_identity(configuration: C
     assert targets(configuration)[1].state is before.state
     install(configuration, loaded(dataclasses.replace(host, upstream_tls=tls(server_name="x.internal")), 3))
     assert targets(configuration)[0].state is not before.state
+
+
+# Active checks
+
+
+def test_what_checks_say_reaches_the_upstream_before_or_after_its_host(configuration: Configuration) -> None:
+    """Only what is down, or not any more, is told; an upstream that no host has is remembered all the same."""
+    assert configuration.note_checks({"u1": False, "u2": True}) == []
+    install(configuration, loaded(entry(upstream(1), upstream(2), upstream(3))))
+    assert [target.state.is_checked_up for target in targets(configuration)] == [False, True, None]
+    assert configuration.note_checks({"u1": True, "u2": False, "u3": True, "u9": False}) == [
+        ("app.test", "http://10.0.0.1:8080", True),
+        ("app.test", "http://10.0.0.2:8080", False),
+    ]
+    assert list(configuration.upstreams_checked()) == [
+        ("app.test", "http://10.0.0.1:8080", True),
+        ("app.test", "http://10.0.0.2:8080", False),
+        ("app.test", "http://10.0.0.3:8080", True),
+    ]
+    assert configuration.note_checks({"u2": None, "u3": None}) == [("app.test", "http://10.0.0.2:8080", None)]
+    assert configuration.checks == {"u1": True, "u9": False}
+
+
+def test_a_verdict_finds_its_upstream_wherever_it_moves(configuration: Configuration) -> None:
+    """Into another host, out of a rejected one, and nowhere when its host is gone."""
+    other = {"domain": "b.test", "host_id": "h2"}
+    install(configuration, loaded(entry(upstream(1), upstream(2))), loaded(entry(upstream(3), **other)))
+    install(configuration, loaded(entry(upstream(1), upstream(3), **other), 2), loaded(entry(upstream(2)), 2))
+    assert [change.host for change in configuration.note_checks(dict.fromkeys(("u1", "u2", "u3"), False))] == [
+        "b.test",
+        "app.test",
+        "b.test",
+    ]
+    install(configuration, loaded(entry(HTTPS, upstream(1), upstream_tls=tls(ca_certificate="x"), **other), 3))
+    assert configuration.note_checks({"u1": True, "u3": True}) == []
+    install(configuration, tombstone("h1", 4), tombstone("h2", 4))
+    assert configuration.note_checks({"u1": False, "u2": True}) == []
+    assert configuration.checks == {"u1": False, "u2": True, "u3": True}
+
+
+def test_an_operators_change_keeps_the_verdict_of_a_single_upstream(configuration: Configuration) -> None:
+    """Its back-off is forgotten when it is alone; that its checks fail is not."""
+    install(configuration, loaded(entry(upstream(1), upstream(2))))
+    configuration.note_checks({"u1": False})
+    install(configuration, loaded(entry(upstream(1)), 2))
+    [alone] = targets(configuration)
+    assert (alone.state.is_doubtful, alone.state.admits(0.0)) == (True, False)
+
+
+def test_what_checks_say_takes_little_memory(configuration: Configuration) -> None:
+    """Less than 400 bytes for each upstream, 4 MB for 10 000 hosts, however often they flap; all of it comes back."""
+    ids = [f"00000000-0000-4000-8000-{number:012}" for number in range(1000)]
+    for number, upstream_id in enumerate(ids):
+        own = dataclasses.replace(upstream(1), upstream_id=upstream_id)
+        install(configuration, loaded(entry(own, domain=f"d{number}.test", host_id=f"h{number}")))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for is_up in (True, False, True):
+            # As they come from Redis: other strings than those of the configuration.
+            configuration.note_checks({str(each.encode(), "ascii"): is_up for each in ids})
+        used = tracemalloc.get_traced_memory()[0] - before
+        configuration.note_checks(dict.fromkeys(ids))
+    finally:
+        tracemalloc.stop()
+    assert used < 400 * len(ids)
+    assert configuration.checks == {}
 
 
 def test_what_a_host_with_one_upstream_does_without(configuration: Configuration) -> None:

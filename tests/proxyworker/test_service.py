@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import signal
 import socket
 import ssl
@@ -49,6 +50,7 @@ def test_from_start_to_stop(tmp_path: Path) -> None:
             metrics = worker.ask("/metrics").body.decode()
             values = {s.name: s.value for family in text_string_to_metric_families(metrics) for s in family.samples}
             assert values["aegis_configuration_generation"] == 2
+            assert values["aegis_worker_compiled"] == int(os.environ["TESTS_COMPILED"])
             assert values["aegis_hosts_accepted"] == 1
             assert values["aegis_client_connections"] == 1
 

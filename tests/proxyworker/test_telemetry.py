@@ -6,17 +6,23 @@ from collections.abc import Iterator
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.protocol import Protocol
 
 from proxyworker.access_log.log import AccessLog
 from proxyworker.errors import Phase, UpstreamError
 from proxyworker.failures import LastFailures
+from proxyworker.net.downstream import DownstreamConnection
+from proxyworker.net.exchange import Exchange
 from proxyworker.net.route import HostRoute
 from proxyworker.net.telemetry import Record
+from proxyworker.net.tunnel import Tunnel
 from proxyworker.policy.admission import Refusal
 from proxyworker.policy.balancing import Single
 from proxyworker.runtime import Expiry
 from proxyworker.telemetry import BUCKETS_S, LOG_EVERY_S, LOG_REFUSALS_EVERY_S, WorkerTelemetry
 from tests.proxyworker.access_log.records import TARGET, record, request
+from tests.proxyworker.net.memory import Dialler, MemoryTransport
+from tests.proxyworker.net.proxy import MemoryProxy
 
 ROUTE = HostRoute(host_id="h", name='or"ders\\', preserve_host=False, balancer=Single(None))
 QUIET_ROUTE = dataclasses.replace(ROUTE, name="quiet", access_log=False)
@@ -48,22 +54,6 @@ class Kept(AccessLog):
         self.records.append(record)
 
 
-class Done:
-    """Of an exchange what is counted."""
-
-    started_s = 100.0
-    bytes_received = 1
-    bytes_sent = 20
-    bytes_to_upstream = 300
-    bytes_from_upstream = 4000
-
-    def __init__(self, route: HostRoute) -> None:
-        self.route = route
-
-    def record(self, status: int, ended_s: float) -> Record:
-        return record(request(), host=self.route.name)
-
-
 @pytest.fixture
 def access_log() -> Kept:
     """Nothing in it."""
@@ -90,7 +80,11 @@ def telemetry(clock: Clock, access_log: Kept, failures: LastFailures) -> WorkerT
 
 def done(telemetry: WorkerTelemetry, status: int, duration_s: float, route: HostRoute = ROUTE) -> None:
     """A request was answered."""
-    telemetry.exchange_done(Done(route), status, Done.started_s + duration_s)  # type: ignore[arg-type]
+    connection = MemoryProxy(Dialler()).client().protocol
+    assert isinstance(connection, DownstreamConnection)
+    exchange = Exchange(connection, route, request(), request_id=b"1", started_s=100.0, head_bytes=1)
+    exchange.bytes_sent, exchange.bytes_to_upstream, exchange.bytes_from_upstream = 20, 300, 4000
+    telemetry.exchange_done(exchange, status, 100.0 + duration_s)
 
 
 def samples(telemetry: WorkerTelemetry) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -166,7 +160,9 @@ def test_retries_and_upstreams_that_are_out(clock: Clock, caplog: pytest.LogCapt
     """Retries by reason; one sample for each address of a host; a line when an upstream goes out or comes back."""
     up = [("a.test", "http://10.0.0.1:80", True), ("a.test", "http://10.0.0.2:80", False)]
     failures = LastFailures(clock)
-    telemetry = WorkerTelemetry(clock=clock, gauges=dict, failures=failures, upstreams_up=lambda: [*up, up[0]])
+    telemetry = WorkerTelemetry(
+        clock=clock, gauges=dict, failures=failures, upstreams_up=lambda: [*up, up[0]], upstreams_checked=lambda: up[1:]
+    )
     for reason in ("stale", "failed", "failed"):
         telemetry.retried(ROUTE, TARGET, reason)  # type: ignore[arg-type]
     with caplog.at_level(logging.INFO, "aegis.proxy"):
@@ -182,6 +178,8 @@ def test_retries_and_upstreams_that_are_out(clock: Clock, caplog: pytest.LogCapt
     assert values["aegis_upstream_up", ("a.test", "http://10.0.0.1:80")] == 1
     assert values["aegis_upstream_up", ("a.test", "http://10.0.0.2:80")] == 0
     assert telemetry.render().count(b"aegis_upstream_up{") == 2
+    assert values["aegis_upstream_active_health", ("a.test", "http://10.0.0.2:80")] == 0
+    assert telemetry.render().count(b"aegis_upstream_active_health{") == 1
 
 
 def test_durations_are_a_cumulative_histogram(telemetry: WorkerTelemetry) -> None:
@@ -278,23 +276,17 @@ def test_a_flood_of_connections_does_not_fill_the_log(
     ]
 
 
-class CountedTunnel:
-    """Of a tunnel what is counted."""
-
-    def __init__(self) -> None:
-        self.route = ROUTE
-        self.bytes_to_client = 0
-        self.bytes_to_upstream = 0
-
-    def record(self, ended_s: float) -> Record | None:
-        return record(request()) if self.bytes_to_client else None
+def tunnel(telemetry: WorkerTelemetry, kept: Record | None) -> Tunnel:
+    """One that is open; `kept` is what the access log hears of it in the end."""
+    ends = [MemoryTransport(Protocol()) for _ in range(2)]
+    return Tunnel(*ends, route=ROUTE, target=TARGET, request_id=b"1", telemetry=telemetry, request=kept)
 
 
 def test_tunnels_are_counted_while_they_are_open(telemetry: WorkerTelemetry, access_log: Kept) -> None:
     """Bytes at each scrape and never twice; closed ones count on, and the gauge goes back to zero."""
-    first, second = CountedTunnel(), CountedTunnel()
-    telemetry.tunnel_opened(first)  # type: ignore[arg-type]
-    telemetry.tunnel_opened(second)  # type: ignore[arg-type]
+    first, second = tunnel(telemetry, record(request())), tunnel(telemetry, None)
+    telemetry.tunnel_opened(first)
+    telemetry.tunnel_opened(second)
     for open_count in (2, 1, 0):
         if open_count:
             first.bytes_to_client += 10
@@ -302,7 +294,7 @@ def test_tunnels_are_counted_while_they_are_open(telemetry: WorkerTelemetry, acc
         values = samples(telemetry)
         assert values["aegis_websocket_connections", (ROUTE.name,)] == open_count
         if open_count:
-            telemetry.tunnel_closed(first if open_count == 2 else second)  # type: ignore[arg-type]
+            telemetry.tunnel_closed(first if open_count == 2 else second)
     values = samples(telemetry)
     assert values["aegis_websocket_bytes_total", ("to_client", ROUTE.name)] == 10
     assert values["aegis_websocket_bytes_total", ("to_upstream", ROUTE.name)] == 6

@@ -1,9 +1,12 @@
 """Records of requests, as connections make them."""
 
+from proxyworker.net.deadlines import Sweep
+from proxyworker.net.pool import PoolKey, UpstreamPool
 from proxyworker.net.route import Target
 from proxyworker.net.telemetry import Record
 from proxyworker.policy.health import UpstreamState
 from proxyworker.protocol.request import RequestHead, parse_request
+from proxyworker.snapshot import Deadlines
 
 # 2026-11-24T09:30:09Z, and half a second.
 ENDED_S = 1_795_512_609.5
@@ -12,7 +15,12 @@ TARGET = Target(
     upstream_id="u",
     label="https://10.0.0.7:9443",
     authority=b"a",
-    pool=None,  # type: ignore[arg-type]
+    pool=UpstreamPool(
+        PoolKey(address="10.0.0.7", port=9443, identity="", deadlines=Deadlines()),
+        None,
+        loop=None,  # type: ignore[arg-type]
+        sweep=Sweep(lambda: ENDED_S),
+    ),
     state=UpstreamState(),
 )
 

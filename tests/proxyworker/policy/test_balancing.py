@@ -141,6 +141,34 @@ def test_one_that_is_due_gets_one_request(algorithm: LoadBalancing, chance: Call
     assert choices.count(other) == 49
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_one_that_is_down_by_checks_gets_nothing(algorithm: LoadBalancing, chance: Callable[[], float]) -> None:
+    """Neither first attempts nor retries, also where it is the only one; the end of a back-off changes nothing."""
+    for weights in ((1,), (1, 1), (1, 3), (2, 1, 1)):
+        candidates = backends(*weights)
+        balancer = balancer_for(algorithm, candidates, chance)
+        candidates[0].state.checked(False)
+        take_out(candidates[0], until=NOW)
+        chosen = [balancer.choose(client, NOW, ()) for client in CLIENTS]
+        assert set(chosen) == (set(candidates[1:]) or {None})
+        assert balancer.choose("x", NOW, tuple(candidates[1:])) is None
+        candidates[0].state.recover()
+        candidates[0].state.checked(True)
+        assert candidates[0] in [balancer.choose(client, NOW, ()) for client in CLIENTS]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_backups_serve_while_all_others_are_down_by_checks(
+    algorithm: LoadBalancing, chance: Callable[[], float]
+) -> None:
+    """And nobody does when the checks say that of the backups too."""
+    primaries, backup = backends(1, 1), Backend("x", backup=True)
+    balancer = balancer_for(algorithm, [*primaries, backup], chance)
+    for backend, left in ((primaries[0], {"b"}), (primaries[1], {"x"}), (backup, set())):
+        backend.state.checked(False)
+        assert set(run(balancer, 20)) == left
+
+
 # Each algorithm
 
 

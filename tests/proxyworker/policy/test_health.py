@@ -143,3 +143,68 @@ def test_retry_after_is_the_time_until_the_first_is_due() -> None:
     assert retry_after_s([late, early], 8.2) == 3
     assert retry_after_s([late], 12.6) == 1
     assert retry_after_s([early, late], 50.0) == 1
+
+
+# Active checks
+
+
+def test_down_by_checks_is_not_admitted() -> None:
+    """Until they say otherwise, or nothing any more; news is only that it is down, or is not any more."""
+    state = UpstreamState()
+    said = [None, True, False, False, True, False, None]
+    assert [(state.checked(is_up), state.admits(0.0)) for is_up in said] == [
+        (False, True),
+        (False, True),
+        (True, False),
+        (False, False),
+        (True, True),
+        (True, False),
+        (True, True),
+    ]
+
+
+def test_a_check_that_passes_ends_no_backoff() -> None:
+    """Nor does the end of a back-off overrule a check that fails."""
+    state = out(10.0)
+    state.checked(True)
+    assert not state.admits(10.9)
+    assert state.admits(11.0)
+    state.checked(False)
+    assert not state.admits(11.0)
+    trial = object()
+    begin(state, trial)
+    assert state.succeeded(trial)
+    assert not state.admits(11.0)
+    state.checked(True)
+    assert state.admits(11.0)
+
+
+@given(st.lists(st.sampled_from(["fail", "succeed", "recover", None, True, False]), max_size=40))
+def test_doubt_is_either_of_the_two(events: list[str | bool | None]) -> None:
+    """Whoever is beyond doubt is admitted, so that one look is enough."""
+    state, now = UpstreamState(), 1.0
+    for event in events:
+        now += 0.7
+        if event == "fail":
+            fail(state, now)
+        elif event == "succeed":
+            request = object()
+            begin(state, request)
+            state.succeeded(request)
+            state.end(request)
+        elif event == "recover":
+            state.recover()
+        else:
+            state.checked(event)  # type: ignore[arg-type]
+        assert state.is_doubtful == (state.is_checked_up is False or state.out_until != 0)
+        assert state.is_doubtful or state.admits(now)
+
+
+def test_retry_after_of_one_that_is_down_by_checks() -> None:
+    """When the next check may have passed, unless another is due before; a longer back-off holds as well."""
+    down, late = UpstreamState(), out(12.5)
+    down.checked(False)
+    assert retry_after_s([down], 8.2) == 10
+    assert retry_after_s([down, late], 8.2) == 6
+    late.checked(False)
+    assert retry_after_s([late], 0.0) == 14
