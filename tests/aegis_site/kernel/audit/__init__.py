@@ -1,0 +1,1 @@
+"""Mirrors `aegis_site.kernel.audit`."""
