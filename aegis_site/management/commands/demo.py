@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from aegis_site import instance
 from aegis_site.demo import open_listener
-from aegis_site.demo_setup import set_up_demo
+from aegis_site.demo_setup import nobody_listens_yet, set_up_demo
 from aegis_site.demo_zoo_setup import set_up_zoo
 from aegis_site.environment import BindAddress, EnvironmentProblem
 from aegis_site.first_run import FirstRunProblem, prepared
@@ -35,7 +35,7 @@ class Command(BaseCommand):
                 BindAddress.parse(text, variable="AEGIS_PROXY_HTTP", is_traffic=True)
                 for text in settings.AEGIS_PROXY_HTTP
             )
-            with prepared(announce=self.stdout.write):
+            with prepared(announce=self.stdout.write), nobody_listens_yet():
                 demo = set_up_demo()
                 if options["zoo"]:
                     set_up_zoo()

@@ -5,6 +5,7 @@ from typing import Any
 import click
 from django.core.management.base import BaseCommand, CommandError
 
+from aegis_site.kernel.audit.services import record
 from aegis_site.kernel.keyring import KeyringError, SecretUnreadable
 from aegis_site.kernel.secrets import count_secrets, reseal_secrets, unreadable_secrets
 
@@ -23,6 +24,8 @@ class Command(BaseCommand):
             if unreadable := [str(secret) for secret in unreadable_secrets()]:
                 raise CommandError("these secrets open with no configured key:\n  " + "\n  ".join(unreadable))
             total = count_secrets()
+            # Before the first: what follows may be interrupted at any secret, and then some are sealed anew.
+            record(user=None, action="keys_rotated", target_type="secrets", target_id="", target_name="all secrets")
             with click.progressbar(length=total, label="Sealing secrets") as progress:
                 changed = reseal_secrets(on_progress=progress.update)
         except (KeyringError, SecretUnreadable) as error:

@@ -1,5 +1,6 @@
 """`manage.py demo`: wires the demo, then starts the supervisor with it. `tests/e2e` runs the whole."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ def test_the_supervisor_is_told_where_the_upstream_listens(becomes: list[tuple[s
     call_command("demo")
     upstream = Host.objects.get(domains__name="demo.localhost").upstreams.get()
     assert becomes == [("--demo", f"{upstream.address}:{upstream.port}")]
+    assert logging.getLogger("hosts.publish").level == logging.NOTSET
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from aegis_site.kernel.audit.models import AuditEntry
 from aegis_site.kernel.fields import Sealed
 from aegis_site.kernel.keyring import Keyring
 from aegis_site.kernel.secrets import unreadable_secrets
@@ -40,6 +41,7 @@ def test_a_rotation(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert NEW not in output
     settings.AEGIS_SSL_KEY_PREVIOUS = ()
     assert issue_client_certificate(common_name="orders").record.pk
+    assert AuditEntry.objects.filter(action="keys_rotated", target_type="secrets").count() == 1
 
 
 def test_an_interrupted_rotation_is_finished_by_the_next(

@@ -1,0 +1,1 @@
+"""Roles, API tokens, and limits of login attempts."""

@@ -1,0 +1,16 @@
+"""Registers the app, and keeps the roles right."""
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class AccessConfig(AppConfig):
+    """Roles, API tokens, and limits of login attempts."""
+
+    name = "aegis_site.access"
+    verbose_name = "access"
+
+    def ready(self) -> None:
+        from aegis_site.access.roles import keep_roles_right  # noqa: PLC0415 (its models need loaded apps)
+
+        post_migrate.connect(keep_roles_right, dispatch_uid="aegis_site.access.roles")

@@ -1,0 +1,1 @@
+"""Tests of roles, API tokens and limits of sign-ins."""

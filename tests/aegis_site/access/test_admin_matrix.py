@@ -1,0 +1,189 @@
+"""Who may open and who may send what in the admin: every address, for everybody.
+
+A page without a line fails the first test. What a page does beyond letting somebody in is tested where the page is.
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from django.urls import NoReverseMatch, URLResolver, reverse
+from django.utils import timezone
+
+from aegis_site.kernel.audit.models import AuditEntry
+from hosts.models import ProxyWorker
+from localca.services import ensure_authority, issue_client_certificate
+from tests.hosts.examples import make_host
+from tests.support.roles import ROLES, user_of
+from tests.support.tokens import token_of
+
+pytestmark = pytest.mark.django_db
+
+OUTSIDERS = ("anonymous", "not staff")
+NO_ROLE, VIEWER, OPERATOR, ADMINISTRATOR = "no role", "viewer", "operator", "administrator"
+PEOPLE = (NO_ROLE, VIEWER, OPERATOR, ADMINISTRATOR, "superuser")
+
+STAFF = frozenset(PEOPLE)
+VIEW = STAFF - {NO_ROLE}
+OPERATE = VIEW - {VIEWER}
+ADMINISTER = OPERATE - {OPERATOR}
+NOBODY = frozenset[str]()
+
+
+class Rights(NamedTuple):
+    """Of a model: who may do what on its pages."""
+
+    view: frozenset[str]
+    add: frozenset[str] = NOBODY
+    change: frozenset[str] = NOBODY
+    delete: frozenset[str] = NOBODY
+
+
+MODELS = {
+    "auth_user": Rights(*[ADMINISTER] * 4),
+    "auth_group": Rights(*[ADMINISTER] * 4),
+    "access_apitoken": Rights(view=VIEW, add=VIEW, delete=VIEW),
+    "hosts_host": Rights(VIEW, *[OPERATE] * 3),
+    "hosts_proxyworker": Rights(VIEW),
+    "localca_certificateauthority": Rights(VIEW),
+    "localca_issuedcertificate": Rights(VIEW, add=ADMINISTER),
+    "audit_auditentry": Rights(VIEW),
+}
+# Who may GET, and who may POST. Where there is nothing to send, a POST is as a GET, or 405.
+OTHERS = {
+    "index": (STAFF, STAFF),
+    "search": (STAFF, STAFF),
+    "jsi18n": (STAFF, STAFF),
+    "app_list": (VIEW, VIEW),
+    "password_change": (STAFF, STAFF),
+    "password_change_done": (STAFF, STAFF),
+    "autocomplete": (NOBODY, STAFF),  # no page of ours asks for it: refused for every field
+    "view_on_site": (NOBODY, NOBODY),  # nothing has such an address
+    "aegis_settings": (STAFF, ADMINISTER),
+    "auth_user_password_change": (ADMINISTER, ADMINISTER),
+    "localca_trust_bundle": (VIEW, VIEW),
+    "localca_ca_certificate": (VIEW, VIEW),
+    "localca_certificateauthority_trust_bundle": (VIEW, VIEW),
+    "localca_certificateauthority_certificate": (VIEW, VIEW),
+    "localca_issuedcertificate_certificate": (VIEW, VIEW),
+    "localca_certificateauthority_revocation_list": (VIEW, VIEW),
+    "localca_issuedcertificate_renew": (ADMINISTER, ADMINISTER),
+    "localca_issuedcertificate_revoke": (ADMINISTER, ADMINISTER),
+    "hosts_host_exchange": (VIEW, OPERATE),
+    "hosts_posture": (VIEW, VIEW),
+    "hosts_what_if": (OPERATE, OPERATE),
+    "hosts_host_test_new": (STAFF, OPERATE),
+    "hosts_host_test": (STAFF, OPERATE),
+    "hosts_connection_tests": (NOBODY, STAFF),  # tests of others are not there
+    "hosts_host_upstream_setup": (VIEW, OPERATE),
+}
+# They are for strangers, and end a session.
+WITHOUT_SESSION = {"login", "logout"}
+
+
+def names_in(entries: list[Any]) -> Iterator[str]:
+    for entry in entries:
+        if isinstance(entry, URLResolver):
+            yield from names_in(entry.url_patterns)
+        elif entry.name:
+            yield entry.name
+
+
+def expected() -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+    pages = dict(OTHERS)
+    for label, rights in MODELS.items():
+        pages[f"{label}_changelist"] = pages[f"{label}_history"] = (rights.view, rights.view)
+        pages[f"{label}_add"] = (rights.add, rights.add)
+        pages[f"{label}_change"] = (rights.view, rights.change)
+        pages[f"{label}_delete"] = (rights.delete, rights.delete)
+    return pages
+
+
+EXPECTED = expected()
+NAMES = sorted(set(names_in(admin.site.urls[0])) - WITHOUT_SESSION)
+
+
+def test_every_page_is_in_the_table() -> None:
+    """Whoever adds one says who may use it."""
+    assert [name for name in NAMES if name not in EXPECTED] == []
+    assert len(NAMES) > 40
+
+
+@pytest.fixture
+def people() -> dict[str, User]:
+    users = {
+        NO_ROLE: User.objects.create_user("nobody", is_staff=True),
+        "not staff": User.objects.create_user("script"),
+    }
+    users |= {role: user_of(role) for role in ROLES}
+    users["superuser"] = User.objects.create_superuser("root")
+    return users
+
+
+@pytest.fixture
+def address(people: dict[str, User]) -> Any:
+    """The address of a page, with something that is there."""
+    authority = ensure_authority()
+    host = make_host()
+    things = {
+        "auth_user": people[VIEWER],
+        "auth_group": Group.objects.create(name="auditors"),
+        "hosts_host": host,
+        "hosts_proxyworker": ProxyWorker.objects.create(
+            worker_id="a", generation=1, accepted=1, rejected={}, version="1", pid=1, last_seen_at=timezone.now()
+        ),
+        "localca_certificateauthority": authority,
+        "localca_issuedcertificate": issue_client_certificate(common_name="x").record,
+    }
+    tokens = {person: token_of(user) for person, user in people.items()}
+    things["audit_auditentry"] = AuditEntry.objects.earliest("pk")
+
+    def address(name: str, person: str) -> str:
+        mine = things | {"access_apitoken": tokens.get(person, tokens[NO_ROLE])}
+        thing = next((thing for label, thing in mine.items() if name.startswith(f"{label}_")), None)
+        for arguments in ([], [getattr(thing, "pk", "1")], [host.pk], [uuid.UUID(int=1)], ["hosts"], ["1", "1"]):
+            with suppress(NoReverseMatch):
+                return reverse(f"admin:{name}", args=arguments)
+        raise AssertionError(f"nothing leads to {name}")
+
+    return address
+
+
+def is_refused(response: Any) -> bool:
+    return response.status_code in {403, 404}
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+def test_everybody_gets_what_the_table_says(client: Client, people: dict[str, User], address: Any, person: str) -> None:
+    """Refused is 403, or 404 where even being there is not told; a page that is not refused does not fail."""
+    client.force_login(people[person])
+    wrong = []
+    for name in NAMES:
+        may_get, may_post = EXPECTED[name]
+        url = address(name, person)
+        for response, allowed in ((client.get(url), may_get), (client.post(url), may_post)):
+            login = response.get("Location", "").startswith("/admin/login/")
+            if is_refused(response) == (person in allowed) or login or response.status_code >= 500:
+                wrong.append((name, response.request["REQUEST_METHOD"], response.status_code))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("person", OUTSIDERS)
+def test_outsiders_are_sent_to_the_sign_in(client: Client, people: dict[str, User], address: Any, person: str) -> None:
+    """Whoever is not signed in, or not staff, sees no page, whatever it is."""
+    if person in people:
+        client.force_login(people[person])
+    for name in NAMES:
+        for response in (client.get(address(name, person)), client.post(address(name, person))):
+            assert response.status_code == 302, name
+            assert response["Location"].startswith("/admin/login/?next=/admin/"), name
+
+
+def test_an_unknown_page_tells_strangers_nothing(client: Client) -> None:
+    """They are sent to the sign-in, as for a page that exists."""
+    assert client.get("/admin/nothing/").status_code == 302
