@@ -1,0 +1,116 @@
+"""How the site settings are read and written. `services.PATHS` has the same names; a test compares them."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from aegis_site.kernel.api import StrictSerializer
+from aegis_site.kernel.site_settings.models import (
+    RETENTION_DAYS,
+    LoadBalancing,
+    SiteSettings,
+    SmtpSecurity,
+)
+from aegis_site.kernel.site_settings.smtp import Delivery, Stage
+
+
+class Text(serializers.CharField):
+    """The text of a column, exactly as sent; what it may be is the model's business."""
+
+    def __init__(self, column: str | None = None, **options: Any) -> None:
+        super().__init__(source=column, allow_blank=True, trim_whitespace=False, required=False, **options)
+
+
+class Flag(serializers.BooleanField):
+    """The truth value of a column."""
+
+    def __init__(self, column: str | None = None, **options: Any) -> None:
+        super().__init__(source=column, required=False, **options)
+
+
+class Number(serializers.IntegerField):
+    """The number of a column."""
+
+    def __init__(self, column: str | None = None, **options: Any) -> None:
+        super().__init__(source=column, required=False, **options)
+
+
+class Choice(serializers.ChoiceField):
+    """One of the values that a column may have."""
+
+    def __init__(self, column: str, choices: list[str], **options: Any) -> None:
+        super().__init__(choices, source=column, required=False, **options)
+
+
+class GeneralSerializer(StrictSerializer[SiteSettings]):
+    """What this installation is called, and where its admin is found."""
+
+    site_name = Text()
+    public_url = Text()
+
+
+class SmtpSerializer(StrictSerializer[SiteSettings]):
+    """The mail server. The password is written only: absent keeps it, `""` clears it."""
+
+    enabled = Flag("smtp_enabled")
+    host = Text("smtp_host")
+    port = Number("smtp_port", min_value=1, max_value=65535)
+    security = Choice("smtp_security", SmtpSecurity.values)
+    username = Text("smtp_username")
+    password = Text("smtp_password", write_only=True)
+    password_set = serializers.BooleanField(source="has_smtp_password", read_only=True)
+    from_address = Text("smtp_from_address")
+    ca_certificate = Text("smtp_ca_certificate")
+    timeout_s = Number("smtp_timeout_s", min_value=1, max_value=60)
+
+
+class NotificationsSerializer(StrictSerializer[SiteSettings]):
+    """Who hears of what happens."""
+
+    recipients = serializers.ListField(child=serializers.CharField(allow_blank=True), required=False)
+
+
+class HostDefaultsSerializer(StrictSerializer[SiteSettings]):
+    """What the admin's form for a new host begins with. The API has fixed defaults."""
+
+    preserve_host = Flag("host_preserve_host")
+    websockets = Flag("host_websockets")
+    access_log = Flag("host_access_log")
+    load_balancing = Choice("host_load_balancing", LoadBalancing.values)
+    min_version = Text("host_min_version")
+    max_version = Text("host_max_version")
+
+
+class RetentionSerializer(StrictSerializer[SiteSettings]):
+    """How long what is kept."""
+
+    audit_days = Number("audit_retention_days", min_value=RETENTION_DAYS.low, max_value=RETENTION_DAYS.high)
+
+
+class SettingsSerializer(StrictSerializer[SiteSettings]):
+    """All settings of the installation. `updated_at` is null as long as nobody has changed any."""
+
+    general = GeneralSerializer(source="*", required=False)
+    smtp = SmtpSerializer(source="*", required=False)
+    notifications = NotificationsSerializer(source="*", required=False)
+    host_defaults = HostDefaultsSerializer(source="*", required=False)
+    retention = RetentionSerializer(source="*", required=False)
+    updated_at = serializers.DateTimeField(read_only=True, allow_null=True)
+
+
+class TestEmailRequestSerializer(StrictSerializer[Any]):
+    """Where the test mail goes, and what of the mail server's settings is to be different from what is saved."""
+
+    to = serializers.CharField(trim_whitespace=False)
+    smtp = SmtpSerializer(source="*", required=False)
+
+
+class DeliverySerializer(serializers.Serializer[Delivery]):
+    """What became of the test mail. `stage` is the last one begun."""
+
+    success = serializers.BooleanField()
+    stage = serializers.ChoiceField([str(stage) for stage in Stage])
+    code = serializers.CharField(allow_blank=True)
+    message = serializers.CharField()
+    server_answer = serializers.CharField(allow_blank=True)
+    duration_ms = serializers.IntegerField()
