@@ -1,22 +1,129 @@
 """What every view of `/api/v1` is made of.
 
 Laws of this module: a path works with and without its trailing slash and never redirects; what a client sends is taken
-whole or refused; a change can be bound to the representation that the client saw.
+whole or refused; a change can be bound to the representation that the client saw; a POST with a key is done once.
 """
 
-import hashlib
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any
 
-from django.http import HttpRequest, HttpResponseBase
+from django.db import transaction
+from django.http import HttpResponseBase
 from django.urls import URLPattern, re_path
-from django.utils.http import parse_etags
-from rest_framework import exceptions, serializers, status
-from rest_framework.renderers import JSONRenderer
+from rest_framework import status
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
+from rest_framework.views import APIView
+from rest_framework.viewsets import GenericViewSet
 
-M = TypeVar("M")
+from aegis_site.kernel.conditional import (
+    PreconditionFailed,
+    check_if_match,
+    etag_of,
+    etag_of_response,
+    is_conditional,
+    matches_if_none_match,
+)
+from aegis_site.kernel.idempotency.requests import Replayed, claim_for, keep_answer
+from aegis_site.kernel.openapi import check_query
+from aegis_site.kernel.serializers import CertificateFactsSerializer, StrictSerializer
+
+__all__ = [
+    "ApiView",
+    "ApiViewSet",
+    "CertificateFactsSerializer",
+    "PreconditionFailed",
+    "Router",
+    "StrictSerializer",
+    "check_if_match",
+    "etag_of",
+    "route",
+]
+
+Handler = Callable[..., HttpResponseBase]
+
+
+class _Requests(APIView):
+    """What all views do with a request before and after their own handler has it."""
+
+    _claimed: Any = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        method = str(request.method).lower()
+        handler = getattr(self, method, None)
+        if method not in self.http_method_names or handler is None or method == "options":
+            return
+        check_query(self, request)
+        if method in ("get", "head"):
+            setattr(self, method, partial(self._conditional_read, handler))
+        elif method == "post":
+            self._claimed = claim_for(request)
+        else:
+            setattr(self, method, partial(self._conditional_change, handler))
+
+    def handle_exception(self, exc: Exception) -> Any:
+        return exc.response() if isinstance(exc, Replayed) else super().handle_exception(exc)
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        final = super().finalize_response(request, response, *args, **kwargs)
+        if self._claimed is not None:
+            keep_answer(self._claimed, final)
+        return final
+
+    def lock_for_change(self) -> None:
+        """Hold up other changes of the same thing until the transaction ends, so that If-Match cannot be overtaken."""
+
+    def _conditional_read(self, handler: Handler, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """A representation with its ETag, or 304 when the client has it."""
+        response = handler(request, *args, **kwargs)
+        etag = etag_of_response(response, request) if response.status_code == status.HTTP_200_OK else None
+        if etag is None:
+            return response
+        check_if_match(request, etag)
+        if matches_if_none_match(request, etag):
+            return Response(status=status.HTTP_304_NOT_MODIFIED, headers={"ETag": etag})
+        response.headers["ETag"] = etag
+        return response
+
+    def _conditional_change(self, handler: Handler, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """What a change answers: with its ETag, which is that of a GET. Raises PreconditionFailed."""
+        if not is_conditional(request):
+            response = handler(request, *args, **kwargs)
+        else:
+            with transaction.atomic():
+                self.lock_for_change()
+                self._check_preconditions(request, *args, **kwargs)
+                response = handler(request, *args, **kwargs)
+        etag = etag_of_response(response, request) if response.status_code == status.HTTP_200_OK else None
+        if etag is not None and hasattr(self, "get"):
+            response.headers["ETag"] = etag
+        return response
+
+    def _check_preconditions(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        show: Handler | None = getattr(self, "get", None)
+        if show is None:
+            raise PreconditionFailed
+        shown = show(request, *args, **kwargs)
+        # As JSON even when this answer is to be a page: that is where the client has its ETag from.
+        current = etag_of(shown.data) if isinstance(shown, Response) else etag_of_response(shown, request)
+        if current is None or matches_if_none_match(request, current):
+            raise PreconditionFailed
+        check_if_match(request, current)
+
+
+class ApiView(_Requests):
+    """A view of `/api/v1`."""
+
+
+class ApiViewSet(_Requests, GenericViewSet[Any]):
+    """A view set of `/api/v1`. What `retrieve` shows is what If-Match is about."""
+
+    def lock_for_change(self) -> None:
+        lookup = {self.lookup_field: self.kwargs[self.lookup_url_kwarg or self.lookup_field]}
+        self.get_queryset().model._base_manager.select_for_update().filter(**lookup).first()
 
 
 class Router(SimpleRouter):
@@ -30,65 +137,3 @@ class Router(SimpleRouter):
 def route(path: str, view: Callable[..., HttpResponseBase], *, name: str) -> URLPattern:
     """The route of one view, with and without trailing slash. `path` is a regular expression without anchors."""
     return re_path(rf"^{path}/?$", view, name=name)
-
-
-class StrictSerializer(serializers.Serializer[M]):
-    """Refuses fields that it does not know, so that a misspelt or unsupported one is never dropped in silence.
-
-    Fields that are only read may be sent back, as a client does that reads, changes and writes; they change nothing.
-    """
-
-    default_error_messages = {"unknown_field": "This version of Aegis does not know this field."}
-
-    def to_internal_value(self, data: Any) -> Any:
-        unknown = {
-            # A lone surrogate, which JSON can carry, could not be sent back.
-            name.encode("utf-8", "replace").decode(): [
-                exceptions.ErrorDetail(str(self.error_messages["unknown_field"]), code="unknown_field")
-            ]
-            for name in (data if isinstance(data, dict) else ())
-            if name not in self.fields
-        }
-        try:
-            value = super().to_internal_value(data)
-        except exceptions.ValidationError as error:
-            raise exceptions.ValidationError({**cast("dict[str, Any]", error.detail), **unknown}) from error
-        if unknown:
-            raise exceptions.ValidationError(unknown)
-        return value
-
-
-class CertificateFactsSerializer(serializers.Serializer[Any]):
-    """`aegis_site.kernel.certificates.CertificateFacts`, to be read."""
-
-    subject = serializers.CharField()
-    issuer = serializers.CharField()
-    serial_number = serializers.CharField()
-    not_before = serializers.DateTimeField()
-    not_after = serializers.DateTimeField()
-    subject_alt_names = serializers.ListField(child=serializers.CharField())
-    fingerprint_sha256 = serializers.CharField()
-    key_type = serializers.CharField()
-    key_bits = serializers.IntegerField()
-    is_ca = serializers.BooleanField()
-
-
-class PreconditionFailed(exceptions.APIException):
-    """The representation is no longer the one that the client saw."""
-
-    status_code = status.HTTP_412_PRECONDITION_FAILED
-    default_code = "precondition_failed"
-    default_detail = "It was changed meanwhile. Read it again and retry."
-
-
-def etag_of(representation: Any) -> str:
-    """The strong ETag of what a client is shown."""
-    return f'"{hashlib.sha256(JSONRenderer().render(representation)).hexdigest()[:32]}"'
-
-
-def check_if_match(request: HttpRequest | Request, current: str) -> None:
-    """Honours If-Match. Raises PreconditionFailed when the client's ETag is not the current one."""
-    field_value = request.META.get("HTTP_IF_MATCH")
-    # `*` asks for any representation, and there is one. A weak ETag never matches (RFC 9110 section 13.1.1).
-    if field_value and field_value.strip() != "*" and current not in parse_etags(field_value):
-        raise PreconditionFailed

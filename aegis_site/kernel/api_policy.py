@@ -5,6 +5,7 @@ and has a limit. No view, router or serializer is imported: DRF loads this modul
 """
 
 import io
+import re
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +19,13 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
 _VIEW, _ADD, _CHANGE, _DELETE = (f"%(app_label)s.{verb}_%(model_name)s" for verb in ("view", "add", "change", "delete"))
+
+
+# A host with everything has some hundreds. Of twelve megabytes of `{},` each value would take twenty times its text.
+MAX_VALUES = 100_000
+
+# As many hosts as nobody has, one on each page.
+MAX_PAGE = 1_000_000
 
 
 class ModelPermissions(DjangoModelPermissions):
@@ -38,15 +46,41 @@ class ModelPermissions(DjangoModelPermissions):
 
 
 class Pagination(PageNumberPagination):
-    """`?page=` and `?page_size=`."""
+    """`?page=` and `?page_size=`. A page behind the last one does not exist; anything but a number is refused."""
 
     page_size = 50
     page_size_query_param = "page_size"
     max_page_size = 500
 
+    def get_page_number(self, request: Request, paginator: Any) -> int:
+        return self._number(request, self.page_query_param, highest=MAX_PAGE) or 1
+
+    def get_page_size(self, request: Request) -> int:
+        return self._number(request, self.page_size_query_param, highest=self.max_page_size) or self.page_size
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        page, page_size = super().get_schema_operation_parameters(view)
+        page["schema"] |= {"minimum": 1, "maximum": MAX_PAGE}
+        page_size["schema"] |= {"minimum": 1, "maximum": self.max_page_size, "default": self.page_size}
+        return [page, page_size]
+
+    @staticmethod
+    def _number(request: Request, name: str, *, highest: int) -> int | None:
+        text = request.query_params.get(name)
+        if text is None:
+            return None
+        if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= highest:
+            raise exceptions.ValidationError({name: f"A number from 1 to {highest}."}, code="out_of_range")
+        return int(text)
+
+
+def count_values(document: bytes) -> int:
+    """No fewer values than JSON has, before anything is built: what stands in texts is counted as well."""
+    return sum(map(document.count, (b",", b"[", b"{")))
+
 
 class LimitedJSONParser(JSONParser):
-    """JSON of at most DATA_UPLOAD_MAX_MEMORY_SIZE bytes.
+    """JSON of at most DATA_UPLOAD_MAX_MEMORY_SIZE bytes and about MAX_VALUES values.
 
     Where DRF reads the raw stream, Django's own limit does not apply: one request could fill the memory.
     """
@@ -54,7 +88,7 @@ class LimitedJSONParser(JSONParser):
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         limit_bytes = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         body = stream.read(limit_bytes + 1)
-        if len(body) > limit_bytes:
+        if len(body) > limit_bytes or count_values(body) > MAX_VALUES:
             raise RequestDataTooBig
         try:
             return super().parse(io.BytesIO(body), media_type, parser_context)

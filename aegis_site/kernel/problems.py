@@ -66,6 +66,11 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response:
     return _response(status, errors, headers, context)
 
 
+def field_errors(error: DjangoValidationError | exceptions.ValidationError) -> list[FieldError]:
+    """What a ValidationError of either kind says, as `errors` of a problem document say it."""
+    return list(_of_drf(error.detail) if isinstance(error, exceptions.ValidationError) else _of_django(error))
+
+
 def _response(status: int, errors: list[FieldError], headers: dict[str, str], context: dict[str, Any]) -> Response:
     document = {
         "type": "about:blank",  # RFC 9457 section 4.2.1: the status says it all, the title is its phrase

@@ -1,14 +1,19 @@
-"""Routes, strict documents and ETags."""
+"""Routes and queries."""
 
 from typing import Any
 
 import pytest
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import resolve
-from rest_framework import exceptions, serializers
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
-from aegis_site.kernel.api import PreconditionFailed, StrictSerializer, check_if_match, etag_of
+from aegis_site.kernel.api import ApiView
+from aegis_site.kernel.api_policy import DownloadNegotiation
+from aegis_site.kernel.downloads import attachment
 
 IDENTIFIER = "00000000-0000-0000-0000-000000000000"
 
@@ -30,66 +35,79 @@ def test_writes_are_never_redirected(admin_client: Client, slash: str) -> None:
     assert put.status_code == 404
 
 
-class Inner(StrictSerializer[Any]):
-    number = serializers.IntegerField(required=False)
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["hosts?nmae=x", "workers?enabled=true", "ca?page=1", "schema?format=json", "?a=b"])
+def test_unknown_query_parameters_are_refused(admin_client: Client, path: str) -> None:
+    """400 at the parameter's name: a misspelt filter must not show everything."""
+    response = admin_client.get(f"/api/v1/{path}")
+    (error,) = response.json()["errors"]
+    assert (response.status_code, error["code"]) == (400, "unknown_parameter")
+    assert error["field"] == path.partition("?")[2].partition("=")[0]
 
 
-class Outer(StrictSerializer[Any]):
-    text = serializers.CharField()
-    shown = serializers.CharField(read_only=True)
-    inner = Inner(many=True, required=False)
+class Switch(ApiView):
+    """A view that is no view set, with something to change."""
+
+    permission_classes = [AllowAny]
+    is_on = True
+
+    def get(self, request: Request) -> Response:
+        return Response({"is_on": Switch.is_on})
+
+    def patch(self, request: Request) -> Response:
+        Switch.is_on = not Switch.is_on
+        return self.get(request)
 
 
-def test_unknown_fields_are_refused_wherever_they_stand() -> None:
-    """Every unknown field is an error at its place, beside the other errors."""
-    serializer = Outer(data={"txt": "x", "inner": [{"number": 1}, {"weight": 2}]})
-    assert not serializer.is_valid()
-    assert set(serializer.errors) == {"text", "txt", "inner"}
-    assert serializer.errors["txt"] == ["This version of Aegis does not know this field."]
-    assert serializer.errors["txt"][0].code == "unknown_field"
-    assert {index: set(item) for index, item in serializer.errors["inner"].items()} == {1: {"weight"}}
+class File(ApiView):
+    """A download that can be deleted."""
+
+    permission_classes = [AllowAny]
+    content_negotiation_class = DownloadNegotiation
+
+    def get(self, request: Request) -> HttpResponse:
+        return attachment(b"content", media_type="text/plain", file_name="a.txt")
+
+    def delete(self, request: Request) -> Response:
+        return Response(status=204)
 
 
-def test_what_was_read_can_be_sent_back() -> None:
-    """Fields that are only read are accepted and change nothing."""
-    serializer = Outer(data={"text": "x", "shown": "y"})
-    serializer.is_valid(raise_exception=True)
-    assert serializer.validated_data == {"text": "x"}
+class Command(ApiView):
+    """Something that is done and never shown."""
+
+    permission_classes = [AllowAny]
+
+    def delete(self, request: Request) -> Response:
+        return Response(status=204)
 
 
-@pytest.mark.parametrize("data", [[], "text", None, 1])
-def test_documents_that_are_no_objects(data: Any) -> None:
-    """Anything but an object is a validation error."""
-    serializer = Outer(data={"text": "x", "inner": [data]})
-    with pytest.raises(exceptions.ValidationError):
-        serializer.is_valid(raise_exception=True)
+def ask(view: type[ApiView], method: str, **headers: str) -> Any:
+    request = getattr(APIRequestFactory(), method)(
+        "/", headers={name.replace("_", "-"): headers[name] for name in headers}
+    )
+    return view.as_view()(request)
 
 
-def test_a_field_name_that_cannot_be_sent_back() -> None:
-    """A lone surrogate in a field's name does not break the answer."""
-    serializer = Outer(data={"text": "x", "a\ud800": 1})
-    assert not serializer.is_valid()
-    assert list(serializer.errors) == ["a?"]
+@pytest.mark.django_db
+@pytest.mark.parametrize(("view", "method"), [(Switch, "patch"), (File, "delete")])
+def test_every_view_honours_preconditions(view: type[ApiView], method: str) -> None:
+    """With the ETag of what its own GET shows, whatever kind of view it is."""
+    etag = ask(view, "get")["ETag"]
+    assert ask(view, method, If_Match='"other"').status_code == 412
+    assert ask(view, method, If_None_Match=etag).status_code == 412
+    changed = ask(view, method, If_Match=etag)
+    assert changed.status_code in (200, 204)
+    assert changed.status_code == 204 or changed["ETag"] == ask(view, "get")["ETag"] != etag
 
 
-def test_etags() -> None:
-    """Equal representations have equal strong ETags, others do not."""
-    assert etag_of({"a": 1}) == etag_of({"a": 1})
-    assert etag_of({"a": 1}) != etag_of({"a": 2})
-    assert etag_of({}).startswith('"')
-    assert etag_of({}).endswith('"')
+@pytest.mark.django_db
+def test_what_is_never_shown_meets_no_precondition() -> None:
+    """412: there is nothing that it could be compared with."""
+    assert ask(Command, "delete").status_code == 204
+    assert ask(Command, "delete", If_Match="*").status_code == 412
 
 
-@pytest.mark.parametrize("field_value", [None, "", "*", '"now"', '"other", "now"'])
-def test_preconditions_that_hold(field_value: str | None) -> None:
-    """No If-Match, any, or a list with the current ETag: go on."""
-    headers = {} if field_value is None else {"HTTP_IF_MATCH": field_value}
-    check_if_match(APIRequestFactory().put("/", **headers), '"now"')
-
-
-@pytest.mark.parametrize("field_value", ['"then"', 'W/"now"', "now", '"a", "b"'])
-def test_preconditions_that_fail(field_value: str) -> None:
-    """Another ETag, a weak one, or nonsense: 412, for a lost update is worse than a repetition."""
-    with pytest.raises(PreconditionFailed) as raised:
-        check_if_match(APIRequestFactory().put("/", HTTP_IF_MATCH=field_value), '"now"')
-    assert raised.value.status_code == 412
+@pytest.mark.parametrize("method", ["put", "options"])
+def test_methods_that_a_view_does_not_have(method: str) -> None:
+    """405, and OPTIONS as ever."""
+    assert ask(Command, method).status_code == (405 if method == "put" else 200)

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
-from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from localca.services import ensure_authority
+from tests.support.tokens import bearer, token_of
 
 pytestmark = pytest.mark.django_db
 
@@ -44,11 +44,11 @@ def test_reading_needs_the_permission_to_view(client: Client, user: User) -> Non
 def test_tokens(client: Client, user: User) -> None:
     """A token acts for its user; a wrong or revoked one is refused."""
     grant(user, "view_host")
-    stored, token = AuthToken.objects.create(user=user)
-    assert client.get("/api/v1/hosts", headers={"Authorization": f"Token {token}"}).status_code == 200
-    assert client.get("/api/v1/hosts", headers={"Authorization": f"Token {token}x"}).status_code == 401
-    stored.delete()
-    response = client.get("/api/v1/hosts", headers={"Authorization": f"Token {token}"})
+    token = token_of(user)
+    assert client.get("/api/v1/hosts", headers=bearer(token)).status_code == 200
+    assert client.get("/api/v1/hosts", headers={"Authorization": f"Token {token.secret}x"}).status_code == 401
+    token.delete()
+    response = client.get("/api/v1/hosts", headers=bearer(token))
     assert (response.status_code, response.json()["errors"][0]["code"]) == (401, "authentication_failed")
 
 
@@ -59,8 +59,7 @@ def test_a_session_needs_the_csrf_token(user: User) -> None:
     browser.force_login(user)
     response = browser.post("/api/v1/hosts", {}, format="json")
     assert (response.status_code, response.json()["errors"][0]["code"]) == (403, "permission_denied")
-    _, token = AuthToken.objects.create(user=user)
-    script = APIClient(enforce_csrf_checks=True, HTTP_AUTHORIZATION=f"Token {token}")
+    script = APIClient(enforce_csrf_checks=True, HTTP_AUTHORIZATION=f"Token {token_of(user).secret}")
     assert script.post("/api/v1/hosts", {}, format="json").status_code == 400
 
 
@@ -81,7 +80,7 @@ def test_a_body_over_the_limit(admin_client: Client, admin_user: User, settings:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 64
     if credentials == "token":
         admin_client.logout()
-        admin_client.defaults["HTTP_AUTHORIZATION"] = f"Token {AuthToken.objects.create(user=admin_user)[1]}"
+        admin_client.defaults["HTTP_AUTHORIZATION"] = f"Token {token_of(admin_user).secret}"
     fitting = json.dumps({"name": "x" * 52}).encode()
     assert len(fitting) == 64
     assert post(admin_client, fitting).status_code == 400
@@ -101,6 +100,13 @@ def test_bodies_that_are_not_json(admin_client: Client, body: bytes) -> None:
     """Whatever cannot be parsed is a 400 with code parse_error, never a failure of the server."""
     response = post(admin_client, body)
     assert (response.status_code, response.json()["errors"][0]["code"]) == (400, "parse_error")
+
+
+@pytest.mark.parametrize("item", [b"{},", b"[],", b"1,"])
+def test_bodies_of_too_many_values(admin_client: Client, item: bytes) -> None:
+    """413 before anything is built: twenty such bodies at once took six gigabytes."""
+    response = post(admin_client, b"[" + item * 110_000 + b"1]")
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (413, "body_too_large")
 
 
 def test_bodies_of_another_type(admin_client: Client) -> None:

@@ -14,7 +14,7 @@ from rest_framework.test import APIRequestFactory
 
 from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.keyring import KeyringError, SecretUnreadable
-from aegis_site.kernel.problems import problem_handler
+from aegis_site.kernel.problems import field_errors, problem_handler
 
 
 def handle(error: Exception) -> Response:
@@ -160,3 +160,12 @@ def test_headers_of_errors() -> None:
     unauthenticated.auth_header = "Token"  # type: ignore[attr-defined]
     assert handle(unauthenticated)["WWW-Authenticate"] == "Token"
     assert handle(exceptions.Throttled(wait=2.4))["Retry-After"] == "4"
+
+
+def test_field_errors_of_both_kinds() -> None:
+    """For whoever gathers errors of many things into one answer."""
+    django_error = ValidationError({"upstreams[0].port": ValidationError("Too low.", code="min_value")})
+    expected = {"field": "upstreams[0].port", "code": "min_value", "message": "Too low."}
+    assert field_errors(django_error) == [expected]
+    detail = {"upstreams": [{"port": [exceptions.ErrorDetail("Too low.", code="min_value")]}]}
+    assert field_errors(exceptions.ValidationError(detail)) == [expected]

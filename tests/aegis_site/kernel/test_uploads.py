@@ -6,7 +6,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import RequestFactory
 
-from aegis_site.kernel.uploads import MAX_KEPT_BYTES
+from aegis_site.kernel.uploads import DOCUMENT_FIELD, MAX_DOCUMENT_BYTES, MAX_KEPT_BYTES
 
 
 def received(content: bytes) -> Any:
@@ -25,8 +25,19 @@ def test_a_file_is_kept_in_memory(size: int) -> None:
     assert not hasattr(upload, "temporary_file_path")
 
 
-def test_of_a_file_that_is_too_large_only_the_size_is_kept() -> None:
+def test_of_a_file_that_is_dropped_only_the_size_is_kept() -> None:
     """So that a field can say so; nothing of it lies in memory or on a disk."""
     upload = received(b"x" * (MAX_KEPT_BYTES + 100_000))
     assert upload.size == MAX_KEPT_BYTES + 100_000
     assert len(upload.read()) <= MAX_KEPT_BYTES
+
+
+def test_the_document_of_hosts_may_be_larger_once() -> None:
+    """A second one in the same request is a file like any other."""
+    content = b"x" * MAX_DOCUMENT_BYTES
+    files = [SimpleUploadedFile(f"{number}.yaml", content, "application/yaml") for number in range(2)]
+    request = RequestFactory().post("/", {DOCUMENT_FIELD: files})
+    first, second = request.FILES.getlist(DOCUMENT_FIELD)
+    assert (first.size, len(first.read())) == (MAX_DOCUMENT_BYTES, MAX_DOCUMENT_BYTES)
+    assert second.size == MAX_DOCUMENT_BYTES
+    assert len(second.read()) <= MAX_KEPT_BYTES

@@ -1,0 +1,1 @@
+"""Answers that are kept for a request that comes again."""
