@@ -1,30 +1,38 @@
-"""Admin pages of the local CA: facts and downloads. Nothing here changes anything."""
+"""Admin pages of the local CA: facts and downloads. What changes something is in `localca.issuing_admin`."""
 
 import datetime
-from typing import Any
+from typing import Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import URLPattern, path
+from django.shortcuts import redirect
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 
 from aegis_site.kernel.admin import ReadOnlyAdmin, action, display
 from aegis_site.kernel.downloads import attachment
+from aegis_site.kernel.errors import AegisError
 from localca.bundle import (
     BUNDLE_FILE,
     CERTIFICATE_FILE,
     CERTIFICATE_MEDIA_TYPE,
+    PEM_MEDIA_TYPE,
+    REVOCATION_LIST_FILE,
     AuthorityMissing,
+    file_stem,
     require_authority,
     trust_bundle_zip,
 )
-from localca.models import CertificateAuthority, IssuedCertificate
+from localca.issuing_admin import IssuingAdmin
+from localca.models import CertificateAuthority, IssuedCertificate, IssuedCertificateQuerySet, Status
+from localca.revocation import current_list, latest_list
 
 EXPIRES_SOON = datetime.timedelta(days=30)
+SOON = "soon"
 
 
 class CertificateAdmin(ReadOnlyAdmin):
@@ -43,7 +51,7 @@ class CertificateAuthorityAdmin(CertificateAdmin):
     list_display = ["name", "is_active", "valid_until", "fingerprint_sha256"]
     list_display_links = ["name"]
     actions_list = ["trust_bundle"]
-    actions_detail = ["certificate"]
+    actions_detail = ["certificate", "revocation_list"]
     readonly_fields = [
         "name",
         "serial_number",
@@ -51,11 +59,15 @@ class CertificateAuthorityAdmin(CertificateAdmin):
         "valid_until",
         "key",
         "fingerprint_sha256",
+        "list_number",
+        "list_made",
+        "list_end",
         "pem",
     ]
     fieldsets = [
         (None, {"fields": ["name", "is_active", "serial_number", "valid_from", "valid_until", "created_at"]}),
         ("Key and fingerprint", {"fields": ["key", "fingerprint_sha256"]}),
+        ("Revocation list", {"fields": ["list_number", "list_made", "list_end"]}),
         ("Certificate", {"fields": ["pem"]}),
     ]
 
@@ -74,6 +86,8 @@ class CertificateAuthorityAdmin(CertificateAdmin):
             return attachment(trust_bundle_zip(), media_type="application/zip", file_name=BUNDLE_FILE)
         except AuthorityMissing as error:
             raise Http404(str(error)) from error
+        except AegisError as error:
+            return self._refused(request, error)
 
     def ca_certificate_view(self, request: HttpRequest) -> HttpResponse:
         """Download of the active CA's certificate."""
@@ -96,6 +110,23 @@ class CertificateAuthorityAdmin(CertificateAdmin):
         if authority is None:
             raise Http404("no such CA")
         return attachment(authority.certificate_pem, media_type=CERTIFICATE_MEDIA_TYPE, file_name=CERTIFICATE_FILE)
+
+    @action(description="Download revocation list", permissions=["view"], icon="download")
+    def revocation_list(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """This CA's list as PEM."""
+        authority = self.get_object(request, object_id)
+        if authority is None:
+            raise Http404("no such CA")
+        try:
+            latest = current_list(authority)
+        except AegisError as error:
+            return self._refused(request, error)
+        return attachment(latest.pem, media_type=PEM_MEDIA_TYPE, file_name=REVOCATION_LIST_FILE)
+
+    def _refused(self, request: HttpRequest, error: AegisError) -> HttpResponse:
+        """An overdue list that the CA cannot replace: back to the CAs, with the reason."""
+        self.message_user(request, f"There is no current revocation list: {error.message}.", messages.ERROR)
+        return redirect("admin:localca_certificateauthority_changelist")
 
     def _require_view_permission(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):
@@ -125,40 +156,57 @@ class CertificateAuthorityAdmin(CertificateAdmin):
     def fingerprint_sha256(self, authority: CertificateAuthority) -> str:
         return authority.facts.fingerprint_sha256
 
+    @display(description="Number")
+    def list_number(self, authority: CertificateAuthority) -> str:
+        latest = latest_list(authority)
+        if latest is None:
+            return "made when it is first asked for"
+        count = len(latest.revocation_list)
+        return f"{latest.number}, with {count} revoked certificate{'' if count == 1 else 's'}"
 
-class ValidityFilter(admin.SimpleListFilter):
+    @display(description="Made")
+    def list_made(self, authority: CertificateAuthority) -> str:
+        latest = latest_list(authority)
+        return date_format(latest.this_update, "DATETIME_FORMAT") if latest else "-"
+
+    @display(description="Next before")
+    def list_end(self, authority: CertificateAuthority) -> str:
+        latest = latest_list(authority)
+        return date_format(latest.next_update, "DATETIME_FORMAT") if latest else "-"
+
+
+class StatusFilter(admin.SimpleListFilter):
     """Which certificates need attention."""
 
-    title = "validity"
-    parameter_name = "validity"
+    title = "status"
+    parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("valid", "Valid"), ("soon", f"Expires within {EXPIRES_SOON.days} days"), ("expired", "Expired")]
+        soon = (SOON, f"Expires within {EXPIRES_SOON.days} days")
+        return [(Status.VALID, "Valid"), soon, (Status.EXPIRED, "Expired"), (Status.REVOKED, "Revoked")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[IssuedCertificate]) -> QuerySet[IssuedCertificate]:
         now = timezone.now()
-        match self.value():
-            case "valid":
-                return queryset.filter(not_before__lte=now, not_after__gt=now)
-            case "soon":
-                return queryset.filter(not_after__gt=now, not_after__lte=now + EXPIRES_SOON)
-            case "expired":
-                return queryset.filter(not_after__lte=now)
-        return queryset
+        value = self.value()
+        known = cast("IssuedCertificateQuerySet", queryset)
+        if value == SOON:
+            return known.with_status(Status.VALID, now=now).filter(not_after__lte=now + EXPIRES_SOON)
+        return known.with_status(value, now=now) if value in Status.values else queryset
 
 
 @admin.register(IssuedCertificate)
-class IssuedCertificateAdmin(CertificateAdmin):
-    """What the local CA issued. Downloads hold the certificate; its private key is not stored here."""
+class IssuedCertificateAdmin(IssuingAdmin, CertificateAdmin):
+    """What the local CA issued. Its private keys are not stored here."""
 
-    list_display = ["subject", "purpose_label", "issued_for", "not_after", "serial_number"]
-    list_filter = ["purpose", ValidityFilter]
+    list_display = ["subject", "purpose_label", "status_label", "issued_for", "not_after", "serial_number"]
+    list_filter = ["purpose", StatusFilter]
     search_fields = ["subject", "serial_number", "fingerprint_sha256", "issued_for"]
-    actions_detail = ["certificate"]
-    readonly_fields = ["names", "key", "pem"]
+    actions_detail = ["certificate", *IssuingAdmin.actions_detail]
+    readonly_fields = ["status", "names", "key", "pem", "predecessor", "successor"]
     fieldsets = [
-        (None, {"fields": ["subject", "names", "purpose", "issued_for", "authority", "created_at"]}),
-        ("Validity", {"fields": ["not_before", "not_after"]}),
+        (None, {"fields": ["subject", "status", "names", "purpose", "issued_for", "authority", "created_at"]}),
+        ("Validity", {"fields": ["not_before", "not_after", "revoked_at", "revocation_reason"]}),
+        ("Renewal", {"fields": ["predecessor", "successor"]}),
         ("Key and fingerprint", {"fields": ["key", "serial_number", "fingerprint_sha256"]}),
         ("Certificate", {"fields": ["pem"]}),
     ]
@@ -169,12 +217,28 @@ class IssuedCertificateAdmin(CertificateAdmin):
         issued = self.get_object(request, object_id)
         if issued is None:
             raise Http404("no such certificate")
-        file_name = f"aegis-{issued.purpose}-{issued.serial_number}.crt"
+        file_name = f"{file_stem(issued)}.crt"
         return attachment(issued.certificate_pem, media_type=CERTIFICATE_MEDIA_TYPE, file_name=file_name)
 
     @display(description="Purpose", ordering="purpose", label={"client": "info", "server": "success"})
     def purpose_label(self, issued: IssuedCertificate) -> tuple[str, str]:
         return issued.purpose, issued.get_purpose_display()
+
+    @display(description="Status", label={Status.VALID: "success", Status.EXPIRED: "warning", Status.REVOKED: "danger"})
+    def status_label(self, issued: IssuedCertificate) -> tuple[str, str]:
+        return issued.status, issued.status.label
+
+    @display(description="Status")
+    def status(self, issued: IssuedCertificate) -> str:
+        return str(issued.status.label)
+
+    @display(description="Renewed from")
+    def predecessor(self, issued: IssuedCertificate) -> str:
+        return _link(issued.renewed_from)
+
+    @display(description="Renewed by")
+    def successor(self, issued: IssuedCertificate) -> str:
+        return _link(issued.successor)
 
     @display(description="Subject alternative names")
     def names(self, issued: IssuedCertificate) -> str:
@@ -183,3 +247,10 @@ class IssuedCertificateAdmin(CertificateAdmin):
     @display(description="Key")
     def key(self, issued: IssuedCertificate) -> str:
         return f"{issued.facts.key_type}, the private key is not stored here"
+
+
+def _link(certificate: IssuedCertificate | None) -> str:
+    if certificate is None:
+        return "-"
+    page = reverse("admin:localca_issuedcertificate_change", args=[certificate.pk])
+    return format_html('<a class="underline" href="{}">{}</a>', page, certificate)

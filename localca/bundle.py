@@ -1,19 +1,27 @@
-"""The trust bundle: what the operator of an upstream needs to trust this installation's client certificates.
+"""Files to hand out: the trust bundle for the operators of upstreams, and a new certificate with its key.
 
-Laws of this module: nothing secret goes in; the same CA always gives the same bytes.
+Laws of this module: nothing secret goes into the trust bundle, and the same CA with the same revocation list always
+gives the same bytes. A private key goes into the one zip for who had it made.
 """
 
 import io
 import zipfile
+from collections.abc import Iterable
 
 from django.template.loader import render_to_string
 
-from localca.models import CertificateAuthority
+from localca.keys import key_to_pem
+from localca.models import CertificateAuthority, IssuedCertificate
+from localca.revocation import current_list
 from localca.selectors import active_authority
+from localca.services import IssuedBundle
 
 BUNDLE_FILE = "aegis-trust-bundle.zip"
 CERTIFICATE_FILE = "aegis-local-ca.crt"
 CERTIFICATE_MEDIA_TYPE = "application/x-x509-ca-cert"
+REVOCATION_LIST_FILE = "aegis-local-ca.crl"
+REVOCATION_LIST_MEDIA_TYPE = "application/pkix-crl"  # RFC 5280 section 4.2.1.13: DER
+PEM_MEDIA_TYPE = "application/x-pem-file"
 
 _EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -31,15 +39,53 @@ def require_authority() -> CertificateAuthority:
 
 
 def trust_bundle_zip() -> bytes:
-    """A zip with `aegis-local-ca.crt` and `README.txt`. Raises AuthorityMissing."""
+    """A zip with `aegis-local-ca.crt`, `aegis-local-ca.crl` (PEM, as nginx and HAProxy read it) and `README.txt`.
+
+    Raises AuthorityMissing, and as `current_list` does.
+    """
     authority = require_authority()
-    readme = render_to_string("localca/trust_bundle_readme.txt", {"facts": authority.facts, "file": CERTIFICATE_FILE})
+    revocation_list = current_list(authority)
+    context = {
+        "facts": authority.facts,
+        "file": CERTIFICATE_FILE,
+        "list_file": REVOCATION_LIST_FILE,
+        "list": revocation_list,
+    }
+    readme = render_to_string("localca/trust_bundle_readme.txt", context)
+    files = (
+        (CERTIFICATE_FILE, authority.certificate_pem),
+        (REVOCATION_LIST_FILE, revocation_list.pem),
+        ("README.txt", readme),
+    )
+    return _zip(files)
+
+
+def pair_zip(bundle: IssuedBundle, *, passphrase: bytes = b"") -> bytes:
+    """A zip with a new certificate, its key (encrypted when there is a passphrase) and the CA: for who asked for it."""
+    name = file_stem(bundle.record)
+    key = b"" if bundle.key is None else key_to_pem(bundle.key, passphrase=passphrase)
+    return _zip(
+        (
+            (f"{name}.crt", bundle.chain_pem),
+            (f"{name}.key", key.decode("ascii")),
+            (CERTIFICATE_FILE, bundle.record.authority.certificate_pem),
+        )
+    )
+
+
+def file_stem(certificate: IssuedCertificate) -> str:
+    """What the files about a certificate are called, without their suffix."""
+    return f"aegis-{certificate.purpose}-{certificate.serial_number}"
+
+
+def _zip(files: Iterable[tuple[str, str]]) -> bytes:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as bundle:
-        for name, text in ((CERTIFICATE_FILE, authority.certificate_pem), ("README.txt", readme)):
+        for name, text in files:
             entry = zipfile.ZipInfo(name, date_time=_EARLIEST_ZIP_TIME)
             entry.create_system = 3  # Unix, whatever this runs on: the permissions below are meant
-            entry.external_attr = 0o644 << 16
+            is_secret = name.endswith(".key")
+            entry.external_attr = (0o600 if is_secret else 0o644) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             bundle.writestr(entry, text)
     return archive.getvalue()

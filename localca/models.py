@@ -1,17 +1,23 @@
-"""The local CA and what it issued.
+"""The local CA, what it issued, and what it took back.
 
 Laws of this module: a CA's key is sealed in its row; the private keys of issued certificates are not stored here at
-all. Certificates never change, so what describes one is read from it.
+all. Certificates never change, so what describes one is read from it. A revocation is never undone.
 """
 
+import datetime
 import uuid
 from functools import cached_property
+from typing import Any, Self, cast
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.db import models
+from django.utils import timezone
 
 from aegis_site.kernel.certificates import CertificateFacts, describe
 from aegis_site.kernel.fields import SealedField
+from localca.profiles import Issuer
 
 
 class Purpose(models.TextChoices):
@@ -19,6 +25,30 @@ class Purpose(models.TextChoices):
 
     CLIENT = "client", "Client"
     SERVER = "server", "Server"
+
+
+class Status(models.TextChoices):
+    """What became of a certificate. A revoked one stays revoked when it expires."""
+
+    VALID = "valid", "Valid"
+    EXPIRED = "expired", "Expired"
+    REVOKED = "revoked", "Revoked"
+
+
+class RevocationReason(models.TextChoices):
+    """RFC 5280 section 5.3.1, in its words.
+
+    Without `certificateHold` and `removeFromCRL`: what can be taken back protects nobody meanwhile.
+    """
+
+    UNSPECIFIED = "unspecified", "Unspecified"
+    KEY_COMPROMISE = "keyCompromise", "Key compromise: somebody else may have the private key"
+    CA_COMPROMISE = "cACompromise", "CA compromise"
+    AFFILIATION_CHANGED = "affiliationChanged", "Affiliation changed: the subject belongs elsewhere"
+    SUPERSEDED = "superseded", "Superseded: another certificate is in use"
+    CESSATION_OF_OPERATION = "cessationOfOperation", "Cessation of operation: no longer needed"
+    PRIVILEGE_WITHDRAWN = "privilegeWithdrawn", "Privilege withdrawn"
+    AA_COMPROMISE = "aACompromise", "Attribute authority compromise"
 
 
 class CertificateAuthority(models.Model):
@@ -54,6 +84,26 @@ class CertificateAuthority(models.Model):
         """What the CA's certificate says."""
         return describe(self.certificate)
 
+    def issuer(self) -> Issuer:
+        """The CA with its key, open in memory; not kept. Raises SecretUnreadable when the key does not open."""
+        key = serialization.load_pem_private_key(self.private_key.reveal(), password=None)
+        return Issuer(certificate=self.certificate, key=cast("ec.EllipticCurvePrivateKey", key))
+
+
+class IssuedCertificateQuerySet(models.QuerySet["IssuedCertificate"]):
+    """Sets of issued certificates."""
+
+    def with_status(self, status: str, *, now: datetime.datetime) -> Self:
+        """Those that have this status at that time."""
+        if status == Status.REVOKED:
+            return self.filter(revoked_at__isnull=False)
+        kept = self.filter(revoked_at__isnull=True)
+        return kept.filter(not_after__lte=now) if status == Status.EXPIRED else kept.filter(not_after__gt=now)
+
+    def for_display(self) -> Self:
+        """With everything that a page or a document shows, in one query."""
+        return self.select_related("authority", "renewed_by").defer("authority__private_key")
+
 
 class IssuedCertificate(models.Model):
     """A certificate that the local CA issued. The columns repeat what lists filter, search and sort by."""
@@ -69,14 +119,30 @@ class IssuedCertificate(models.Model):
     certificate_pem = models.TextField("certificate")
     issued_for = models.CharField(max_length=255, blank=True, help_text="What it was issued for, such as a host.")
     created_at = models.DateTimeField(auto_now_add=True, verbose_name="issued at")
+    renewed_from = models.OneToOneField(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="renewed_by", editable=False
+    )
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    revocation_reason = models.CharField(max_length=24, choices=RevocationReason, blank=True, editable=False)
+
+    objects = IssuedCertificateQuerySet.as_manager()
 
     class Meta:
         verbose_name = "issued certificate"
         ordering = ["-created_at"]
+        indexes = [
+            models.Index(fields=["-created_at"], name="localca_issued_latest"),
+            models.Index(fields=["not_after"], name="localca_issued_end"),
+        ]
         constraints = [
             models.CheckConstraint(condition=models.Q(purpose__in=Purpose.values), name="localca_issued_purpose"),
             models.CheckConstraint(
                 condition=models.Q(not_before__lt=models.F("not_after")), name="localca_issued_validity"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(revoked_at__isnull=True, revocation_reason="")
+                | models.Q(revoked_at__isnull=False, revocation_reason__in=RevocationReason.values),
+                name="localca_revoked_for_a_reason",
             ),
         ]
 
@@ -84,6 +150,77 @@ class IssuedCertificate(models.Model):
         return f"{self.subject} ({self.serial_number[:8]}…)"
 
     @cached_property
+    def certificate(self) -> x509.Certificate:
+        """The certificate, parsed."""
+        return x509.load_pem_x509_certificate(self.certificate_pem.encode("ascii"))
+
+    @cached_property
     def facts(self) -> CertificateFacts:
         """What the certificate says."""
-        return describe(x509.load_pem_x509_certificate(self.certificate_pem.encode("ascii")))
+        return describe(self.certificate)
+
+    @property
+    def status(self) -> Status:
+        """What became of it, now."""
+        if self.revoked_at is not None:
+            return Status.REVOKED
+        return Status.EXPIRED if self.not_after <= timezone.now() else Status.VALID
+
+    @property
+    def successor(self) -> "IssuedCertificate | None":
+        """What it was renewed by. One query unless it was fetched along."""
+        return getattr(self, "renewed_by", None)
+
+    @property
+    def chain_pem(self) -> str:
+        """What to present: the leaf, then intermediates, without the root."""
+        return self.certificate_pem
+
+    def summary(self) -> dict[str, Any]:
+        """What the audit log keeps of it: which certificate, and its state."""
+        return {
+            "purpose": str(self.purpose),
+            "subject": self.subject,
+            "subject_alt_names": list(self.facts.subject_alt_names),
+            "serial_number": self.serial_number,
+            "fingerprint_sha256": self.fingerprint_sha256,
+            "not_after": self.not_after.isoformat(),
+            "issued_for": self.issued_for,
+            "renewed_from": str(self.renewed_from_id) if self.renewed_from_id else None,
+            "revoked_at": self.revoked_at.isoformat() if self.revoked_at else None,
+            "revocation_reason": str(self.revocation_reason),
+        }
+
+
+class RevocationList(models.Model):
+    """The current certificate revocation list (CRL) of a CA. What it replaced is not kept: each list is complete."""
+
+    authority = models.ForeignKey(CertificateAuthority, on_delete=models.CASCADE, related_name="revocation_lists")
+    number = models.PositiveBigIntegerField(editable=False)
+    this_update = models.DateTimeField(editable=False)
+    next_update = models.DateTimeField(editable=False)
+    der = models.BinaryField(editable=False)
+
+    class Meta:
+        verbose_name = "revocation list"
+        ordering = ["-number"]
+        constraints = [
+            # RFC 5280 section 5.2.3: numbers increase. Whoever else signs with this number fails.
+            models.UniqueConstraint(fields=["authority", "number"], name="localca_one_list_a_number"),
+            models.CheckConstraint(
+                condition=models.Q(this_update__lt=models.F("next_update")), name="localca_list_validity"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"revocation list {self.number}"
+
+    @cached_property
+    def revocation_list(self) -> x509.CertificateRevocationList:
+        """The list, parsed."""
+        return x509.load_der_x509_crl(bytes(self.der))
+
+    @property
+    def pem(self) -> str:
+        """The list as PEM text."""
+        return self.revocation_list.public_bytes(serialization.Encoding.PEM).decode("ascii")

@@ -13,11 +13,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from localca.keys import PublicKey
+
 ROOT_VALIDITY = datetime.timedelta(days=3652)  # ten years, two or three leap days included
 
 # The CA/Browser Forum allows 398 days, so that clients with that limit built in accept what is issued here; one day
 # less than that because both ends of a validity count (RFC 5280 section 4.1.2.5).
 LEAF_VALIDITY = datetime.timedelta(days=397)
+
+# What may be asked for. Apple's systems refuse certificates of private CAs, too, that are valid for longer.
+LEAF_VALIDITY_MAX = datetime.timedelta(days=825)
 
 # Peers whose clocks run late accept a certificate that was issued a moment ago.
 BACKDATE = datetime.timedelta(minutes=5)
@@ -53,18 +58,6 @@ class Issuer:
         return f"Issuer({self.certificate.subject.rfc4514_string()!r})"
 
 
-def generate_key() -> ec.EllipticCurvePrivateKey:
-    """A new key. P-256: the curve that every TLS stack supports, and the fastest in OpenSSL."""
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def key_to_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """The private key as unencrypted PKCS#8 PEM. Only ever for memory: it is sealed before it is stored."""
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
 def certificate_to_pem(certificate: x509.Certificate) -> str:
     """The certificate as PEM text."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
@@ -75,7 +68,7 @@ def build_root(*, common_name: str, now: datetime.datetime) -> Issuer:
 
     Path length 1 leaves room for one intermediate beneath it.
     """
-    key = generate_key()
+    key = ec.generate_private_key(ec.SECP256R1())
     name = _name(common_name)
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     certificate = (
@@ -97,8 +90,9 @@ def build_leaf(
     purpose: x509.ObjectIdentifier,
     common_name: str,
     names: list[x509.GeneralName],
-    public_key: ec.EllipticCurvePublicKey,
+    public_key: PublicKey,
     now: datetime.datetime,
+    validity: datetime.timedelta = LEAF_VALIDITY,
 ) -> x509.Certificate:
     """A certificate for exactly one purpose (`CLIENT_AUTH` or `SERVER_AUTH`), proved before it is returned.
 
@@ -114,8 +108,9 @@ def build_leaf(
     leaf = (
         _builder(public_key, subject=_name(common_name), issuer=root.subject)
         .not_valid_before(max(now - BACKDATE, root.not_valid_before_utc))
-        .not_valid_after(min(now + LEAF_VALIDITY, root.not_valid_after_utc))
+        .not_valid_after(min(now + validity, root.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        # RSA keys too: key encipherment is for TLS 1.2 without forward secrecy.
         .add_extension(_key_usage("digital_signature"), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -123,8 +118,34 @@ def build_leaf(
         .add_extension(authority_key_identifier, critical=False)
         .sign(issuer.key, hashes.SHA256())
     )
+    _check_contents(leaf, root=root, purpose=purpose, names=names, public_key=public_key)
     verify_leaf(leaf, root=root, purpose=purpose, now=now)
     return leaf
+
+
+def _check_contents(
+    leaf: x509.Certificate,
+    *,
+    root: x509.Certificate,
+    purpose: x509.ObjectIdentifier,
+    names: list[x509.GeneralName],
+    public_key: PublicKey,
+) -> None:
+    """What no path validation looks at, read back from the signed bytes. Raises ProfileError."""
+    leaf = x509.load_der_x509_certificate(leaf.public_bytes(serialization.Encoding.DER))
+    extensions = leaf.extensions
+    requirements = {
+        "it is for another key": leaf.public_key() == public_key,
+        "it has another purpose": list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [purpose],
+        "it has other names": list(extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == names,
+        # CA/Browser Forum, Baseline Requirements 7.1: at least 64 bits from a CSPRNG. Of 159 random bits that fewer
+        # than 64 are in use has a probability of 2^-95: then the generator is broken.
+        "its serial number is too short": leaf.serial_number.bit_length() >= 64,
+        "it outlives its CA": root.not_valid_before_utc <= leaf.not_valid_before_utc
+        and leaf.not_valid_after_utc <= root.not_valid_after_utc,
+    }
+    if failed := [problem for problem, holds in requirements.items() if not holds]:
+        raise ProfileError(f"the new certificate is not as asked for: {', '.join(failed)}")
 
 
 def verify_leaf(
@@ -156,9 +177,7 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _builder(
-    public_key: ec.EllipticCurvePublicKey, *, subject: x509.Name, issuer: x509.Name
-) -> x509.CertificateBuilder:
+def _builder(public_key: PublicKey, *, subject: x509.Name, issuer: x509.Name) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

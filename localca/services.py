@@ -1,36 +1,38 @@
 """Creating the local CA, and issuing from it.
 
 Laws of this module: a private key is returned to the caller once and kept nowhere; every issued certificate has a row
-before anybody gets it.
+before anybody gets it; a row outlives every need to revoke its certificate.
 """
 
-import ipaddress
 import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from aegis_site.kernel.audit.actor import Actor
+from aegis_site.kernel.audit.changes import differences
+from aegis_site.kernel.audit.services import record as record_change
 from aegis_site.kernel.certificates import describe
 from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.fields import Sealed
 from localca import profiles
-from localca.models import CertificateAuthority, IssuedCertificate, Purpose
+from localca.keys import KeyType, PrivateKey, PublicKey, UnsupportedKey, generate_key, key_to_pem, supported_key
+from localca.models import CertificateAuthority, IssuedCertificate, Purpose, RevocationReason, Status
+from localca.orders import Content, Order, content_of, content_of_successor
+from localca.revocation import is_named, lock_authority, publish_list, revoke_certificate
 from localca.selectors import active_authority
-from localca.validators import clean_common_name, clean_dns_name, clean_note, parse_subject_alt_names
+from localca.signing_requests import SigningRequest, read_signing_request
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
 _EXTENDED_KEY_USAGES = {
     Purpose.CLIENT: ExtendedKeyUsageOID.CLIENT_AUTH,
     Purpose.SERVER: ExtendedKeyUsageOID.SERVER_AUTH,
@@ -41,20 +43,32 @@ class IssuanceError(AegisError):
     """The local CA cannot issue what was asked for."""
 
 
+class StillNeeded(AegisError):
+    """A certificate's row cannot be deleted yet."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedBundle:
-    """A new certificate with its private key.
+    """A new certificate with its private key, which is None when the certificate answers a signing request.
 
-    `chain_pem` is what to present: the leaf, then intermediates, without the root. `key_pem` is unencrypted PKCS#8 PEM.
+    `chain_pem` is what to present: the leaf, then intermediates, without the root.
     """
 
     record: IssuedCertificate
-    chain_pem: str
-    key_pem: bytes = field(repr=False)
+    key: PrivateKey | None = field(repr=False)
+
+    @property
+    def chain_pem(self) -> str:
+        return self.record.chain_pem
+
+    @property
+    def key_pem(self) -> bytes:
+        """The private key as unencrypted PKCS#8 PEM; empty without one."""
+        return key_to_pem(self.key) if self.key else b""
 
 
 def ensure_authority() -> CertificateAuthority:
-    """The active CA; created by the first call.
+    """The active CA; created by the first call, with its first revocation list.
 
     Safe when many processes call it at once: the database admits one active CA, and the others take that one.
     """
@@ -65,12 +79,22 @@ def ensure_authority() -> CertificateAuthority:
     authority = CertificateAuthority(
         id=identifier,
         certificate_pem=profiles.certificate_to_pem(root.certificate),
-        private_key=Sealed.of(profiles.key_to_pem(root.key)),
+        private_key=Sealed.of(key_to_pem(root.key)),
     )
     authority.clean_fields()
     try:
         with transaction.atomic():
             authority.save(force_insert=True)
+            publish_list(authority)
+            facts = {"subject": authority.facts.subject, "fingerprint_sha256": authority.facts.fingerprint_sha256}
+            record_change(
+                user=None,
+                action="created",
+                target_type="ca",
+                target_id=authority.pk,
+                target_name=str(authority),
+                changes=differences({}, facts),
+            )
     except IntegrityError:
         winner = active_authority()
         if winner is None:
@@ -80,89 +104,174 @@ def ensure_authority() -> CertificateAuthority:
     return authority
 
 
-def issue_client_certificate(*, common_name: str, issued_for: str = "") -> IssuedBundle:
-    """Issue a certificate that Aegis presents to upstreams.
-
-    A common name that is a DNS name or an IP address is also the subject alternative name; any other text gets the
-    record's `urn:uuid:`, because careful peers refuse certificates without one. Raises ValidationError (`common_name`,
-    `issued_for`), IssuanceError, and SecretUnreadable when the CA's key does not open.
-    """
-    subject = _checked("common_name", lambda: clean_common_name(common_name))
-    record_id = uuid.uuid4()
-    return _issue(
-        purpose=Purpose.CLIENT,
-        common_name=subject,
-        names=[_name_of_client(subject, record_id)],
-        issued_for=issued_for,
-        record_id=record_id,
+def issue_client_certificate(*, common_name: str, issued_for: str = "", user: Actor | None = None) -> IssuedBundle:
+    """Issue a certificate that Aegis presents to upstreams. As `issue_certificate`, with all that is usual."""
+    return issue_certificate(
+        order=Order(purpose=Purpose.CLIENT, common_name=common_name, issued_for=issued_for), user=user
     )
 
 
-def issue_server_certificate(*, common_name: str, subject_alt_names: list[str], issued_for: str = "") -> IssuedBundle:
-    """Issue a certificate for a TLS server. `subject_alt_names` are `DNS:name` and `IP:address`; at least one.
-
-    Raises ValidationError (`common_name`, `subject_alt_names`, `issued_for`), IssuanceError, and SecretUnreadable when
-    the CA's key does not open.
-    """
-    return _issue(
+def issue_server_certificate(
+    *, common_name: str, subject_alt_names: list[str], issued_for: str = "", user: Actor | None = None
+) -> IssuedBundle:
+    """Issue a certificate for a TLS server. As `issue_certificate`, with all that is usual."""
+    order = Order(
         purpose=Purpose.SERVER,
-        common_name=_checked("common_name", lambda: clean_common_name(common_name)),
-        names=_checked("subject_alt_names", lambda: parse_subject_alt_names(subject_alt_names)),
+        common_name=common_name,
+        subject_alt_names=tuple(subject_alt_names),
         issued_for=issued_for,
-        record_id=uuid.uuid4(),
     )
+    return issue_certificate(order=order, user=user)
+
+
+def issue_certificate(*, order: Order, user: Actor | None) -> IssuedBundle:
+    """Issue a certificate for a new key, or for the key of a signing request.
+
+    A server certificate needs a subject alternative name. A client certificate without one gets its common name when
+    that is a DNS name or an IP address, else its record's `urn:uuid:`, because careful peers refuse certificates
+    without. Raises ValidationError keyed by the order's fields, IssuanceError, and SecretUnreadable when the CA's key
+    does not open.
+    """
+    request = _request_of(order.csr)
+    content = content_of(order, request, authority=ensure_authority())
+    public_key, key = _keys(request, order.key_type)
+    return _issued(content, public_key=public_key, key=key, user=user)
+
+
+def renew_certificate(
+    *, certificate: IssuedCertificate, csr: str = "", revoke_old: bool = False, user: Actor | None
+) -> IssuedBundle:
+    """Issue the successor: same subject, names, purpose, type of key and length of validity, but another key.
+
+    The old certificate stays valid, so that both work while the new one is rolled out, unless `revoke_old`. Raises
+    ValidationError (`csr`), IssuanceError (`certificate_revoked`, `already_renewed`, `issuance_failed`),
+    RevocationError, and SecretUnreadable when the CA's key does not open.
+    """
+    request = _request_of(csr)
+    if request and request.public_key == certificate.certificate.public_key():
+        raise ValidationError(
+            {"csr": ValidationError("A renewal is for another key, this is the old one.", code="same_key")}
+        )
+    _check_renewable(certificate)
+    content = content_of_successor(certificate)
+    public_key, key = _keys(request, _key_type_of(certificate))
+    with transaction.atomic():
+        bundle = _issued(content, public_key=public_key, key=key, user=user)
+        if revoke_old and certificate.status == Status.VALID:
+            revoke_certificate(certificate=certificate, reason=RevocationReason.SUPERSEDED, user=user)
+    return bundle
 
 
 @transaction.atomic
-def _issue(
-    *, purpose: Purpose, common_name: str, names: list[x509.GeneralName], issued_for: str, record_id: uuid.UUID
-) -> IssuedBundle:
-    authority = ensure_authority()
-    key = profiles.generate_key()
-    try:
-        leaf = profiles.build_leaf(
-            issuer=_issuer(authority),
-            purpose=_EXTENDED_KEY_USAGES[purpose],
-            common_name=common_name,
-            names=names,
-            public_key=key.public_key(),
-            now=timezone.now(),
+def delete_certificate(*, certificate: IssuedCertificate, user: Actor | None) -> None:
+    """Forget an expired certificate. Raises StillNeeded (`certificate_valid`, `certificate_on_crl`) before that."""
+    lock_authority(certificate.authority_id)
+    stored = IssuedCertificate.objects.select_related("authority").get(pk=certificate.pk)
+    if stored.status == Status.VALID:
+        raise StillNeeded(
+            "certificate_valid",
+            "This certificate is valid; once forgotten, it could never be revoked. Wait until it has expired.",
         )
-    except profiles.ProfileError as error:
-        raise IssuanceError("issuance_failed", f"The local CA cannot issue this certificate: {error}.") from error
+    if stored.status == Status.REVOKED and is_named(stored):
+        raise StillNeeded(
+            "certificate_on_crl",
+            "This certificate is revoked, and the revocation list has to name it until a day after it expires.",
+        )
+    _audit(stored, action="deleted", before=stored.summary(), after={}, user=user)
+    stored.delete()
+
+
+def _request_of(csr: str) -> SigningRequest | None:
+    return _checked("csr", lambda: read_signing_request(csr)) if csr else None
+
+
+def _keys(request: SigningRequest | None, key_type: KeyType) -> tuple[PublicKey, PrivateKey | None]:
+    """The key to certify, and its private key when it is made here. RSA takes seconds: not in a transaction."""
+    if request:
+        return request.public_key, None
+    key = generate_key(key_type)
+    return key.public_key(), key
+
+
+def _check_renewable(certificate: IssuedCertificate) -> None:
+    """Raises IssuanceError."""
+    if certificate.status == Status.REVOKED:
+        message = "This certificate was revoked: its successor would undo that. Issue a new certificate instead."
+        raise IssuanceError("certificate_revoked", message)
+    if successor := certificate.successor:
+        message = f"This certificate was renewed already, by {successor.pk}: renew that one."
+        raise IssuanceError("already_renewed", message)
+
+
+def _key_type_of(certificate: IssuedCertificate) -> KeyType:
+    try:
+        return supported_key(certificate.certificate.public_key())[1]
+    except UnsupportedKey as error:
+        raise IssuanceError("issuance_failed", str(error)) from error
+
+
+@transaction.atomic
+def _issued(content: Content, *, public_key: PublicKey, key: PrivateKey | None, user: Actor | None) -> IssuedBundle:
+    """Signs, proves and records."""
+    authority = ensure_authority()
+    if content.renewed_from:
+        # Of two who renew at once the second waits here, and then finds that it was done.
+        lock_authority(content.renewed_from.authority_id)
+        _check_renewable(IssuedCertificate.objects.for_display().get(pk=content.renewed_from.pk))
+    leaf = _signed(authority, content, public_key)
     facts = describe(leaf)
     record = IssuedCertificate(
-        id=record_id,
+        id=content.record_id,
         authority=authority,
-        purpose=purpose,
+        purpose=content.purpose,
         subject=facts.subject,
         serial_number=facts.serial_number,
         not_before=facts.not_before,
         not_after=facts.not_after,
         fingerprint_sha256=facts.fingerprint_sha256,
         certificate_pem=profiles.certificate_to_pem(leaf),
-        issued_for=_checked("issued_for", lambda: clean_note(issued_for)),
+        issued_for=content.issued_for,
+        renewed_from=content.renewed_from,
     )
     record.full_clean()
     record.save(force_insert=True)
-    logger.info("issued %s certificate %s, serial number %s", purpose, facts.subject, facts.serial_number)
-    return IssuedBundle(record=record, chain_pem=record.certificate_pem, key_pem=profiles.key_to_pem(key))
+    action = "renewed" if content.renewed_from else "issued"
+    _audit(record, action=action, before={}, after=record.summary(), user=user)
+    logger.info("%s %s certificate %s, serial number %s", action, content.purpose, facts.subject, facts.serial_number)
+    return IssuedBundle(record=record, key=key)
 
 
-def _issuer(authority: CertificateAuthority) -> profiles.Issuer:
-    key = load_pem_private_key(authority.private_key.reveal(), password=None)
-    return profiles.Issuer(certificate=authority.certificate, key=cast("ec.EllipticCurvePrivateKey", key))
-
-
-def _name_of_client(common_name: str, record_id: uuid.UUID) -> x509.GeneralName:
+def _signed(authority: CertificateAuthority, content: Content, public_key: PublicKey) -> x509.Certificate:
     try:
-        return x509.IPAddress(ipaddress.ip_address(common_name))
-    except ValueError:
-        pass  # not an address
-    try:
-        return x509.DNSName(clean_dns_name(common_name))
-    except ValidationError:
-        return x509.UniformResourceIdentifier(record_id.urn)
+        return profiles.build_leaf(
+            issuer=authority.issuer(),
+            purpose=_EXTENDED_KEY_USAGES[content.purpose],
+            common_name=content.common_name,
+            names=content.names,
+            public_key=public_key,
+            now=timezone.now(),
+            validity=content.validity,
+        )
+    except profiles.ProfileError as error:
+        raise IssuanceError("issuance_failed", f"The local CA cannot issue this certificate: {error}.") from error
+
+
+def _audit(
+    certificate: IssuedCertificate,
+    *,
+    action: str,
+    before: dict[str, object],
+    after: dict[str, object],
+    user: Actor | None,
+) -> None:
+    record_change(
+        user=user,
+        action=action,
+        target_type="certificate",
+        target_id=certificate.pk,
+        target_name=certificate.subject,
+        changes=differences(before, after),
+    )
 
 
 def _checked(field_name: str, clean: Callable[[], T]) -> T:

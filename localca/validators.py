@@ -2,6 +2,8 @@
 
 import ipaddress
 import re
+import urllib.parse
+from collections.abc import Sequence
 
 import idna
 from cryptography import x509
@@ -13,6 +15,10 @@ SUBJECT_ALT_NAMES_MAX = 100
 # RFC 1123 labels; a wildcard stands for the whole left-most label only (RFC 9525 section 6.3).
 _DNS_NAME = re.compile(r"(\*\.)?(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 _DNS_NAME_MAX_CHARACTERS = 253
+
+# RFC 3986 section 4.3 without the grammar of what follows the scheme; a SPIFFE ID has at most 2048 bytes.
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+")
+_URI_MAX_CHARACTERS = 2048
 
 
 def clean_common_name(text: str) -> str:
@@ -38,8 +44,8 @@ def clean_note(text: str) -> str:
     return note
 
 
-def parse_subject_alt_name(text: str) -> x509.GeneralName:
-    """`DNS:name` (also `DNS:*.name`) or `IP:address`."""
+def parse_subject_alt_name(text: str, *, may_be_uri: bool = False) -> x509.GeneralName:
+    """`DNS:name` (also `DNS:*.name`), `IP:address`, and where it may be one, `URI:scheme:rest`."""
     kind, _, value = text.strip().partition(":")
     if kind.upper() == "DNS":
         return x509.DNSName(clean_dns_name(value))
@@ -48,7 +54,24 @@ def parse_subject_alt_name(text: str) -> x509.GeneralName:
             return x509.IPAddress(ipaddress.ip_address(value.strip()))
         except ValueError as error:
             raise ValidationError(f"{value.strip()!r} is not an IP address.", code="invalid") from error
-    raise ValidationError(f"{text!r} is neither DNS:name nor IP:address.", code="invalid")
+    if may_be_uri and kind.upper() == "URI":
+        return x509.UniformResourceIdentifier(clean_uri(value))
+    kinds = "none of DNS:name, IP:address and URI:uri" if may_be_uri else "neither DNS:name nor IP:address"
+    raise ValidationError(f"{text!r} is {kinds}.", code="invalid")
+
+
+def clean_uri(text: str) -> str:
+    """An absolute URI, such as a SPIFFE ID. RFC 5280 section 4.2.1.6 wants a scheme and something behind it."""
+    uri = text.strip()
+    if len(uri) > _URI_MAX_CHARACTERS:
+        raise ValidationError(f"A URI has at most {_URI_MAX_CHARACTERS} characters.", code="max_length")
+    try:
+        is_uri = _URI.fullmatch(uri) is not None and bool(urllib.parse.urlsplit(uri))
+    except ValueError:
+        is_uri = False
+    if not is_uri:
+        raise ValidationError(f"{uri!r} is not an absolute URI.", code="invalid")
+    return uri
 
 
 def clean_dns_name(text: str) -> str:
@@ -65,8 +88,8 @@ def clean_dns_name(text: str) -> str:
     return name
 
 
-def parse_subject_alt_names(texts: list[str]) -> list[x509.GeneralName]:
-    """The names of a server certificate, in order and without repetition. All errors at once."""
+def parse_subject_alt_names(texts: Sequence[str], *, may_be_uris: bool = False) -> list[x509.GeneralName]:
+    """The names of a certificate, in order and without repetition. All errors at once."""
     if not texts:
         raise ValidationError("Enter at least one DNS name or IP address.", code="required")
     if len(texts) > SUBJECT_ALT_NAMES_MAX:
@@ -75,7 +98,7 @@ def parse_subject_alt_names(texts: list[str]) -> list[x509.GeneralName]:
     problems: list[ValidationError] = []
     for text in texts:
         try:
-            names[parse_subject_alt_name(text)] = None
+            names[parse_subject_alt_name(text, may_be_uri=may_be_uris)] = None
         except ValidationError as problem:
             problems.append(problem)
     if problems:

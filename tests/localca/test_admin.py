@@ -14,7 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from localca.models import CertificateAuthority, IssuedCertificate
+from localca.models import CertificateAuthority, IssuedCertificate, RevocationReason
+from localca.revocation import revoke_certificate
 from localca.services import ensure_authority, issue_client_certificate, issue_server_certificate
 
 pytestmark = pytest.mark.django_db
@@ -62,6 +63,7 @@ def test_no_page_shows_the_ca_key(admin_client: Client) -> None:
         reverse("admin:localca_certificateauthority_change", args=[authority.pk]),
         reverse("admin:localca_certificateauthority_history", args=[authority.pk]),
         reverse("admin:localca_certificateauthority_certificate", args=[authority.pk]),
+        reverse("admin:localca_certificateauthority_revocation_list", args=[authority.pk]),
         reverse("admin:localca_trust_bundle"),
         reverse("admin:localca_ca_certificate"),
     ]
@@ -119,7 +121,7 @@ def test_downloads_of_unknown_rows(admin_client: Client, model: str) -> None:
 
 
 def test_issued_certificates_are_shown_and_cannot_be_changed(admin_client: Client) -> None:
-    """List and detail show what was issued; nothing can be added, changed or deleted."""
+    """List and detail show what was issued; nothing of it can be changed or deleted."""
     bundle = issue_client_certificate(common_name="orders.example.com", issued_for="host orders")
     record = bundle.record
     assert "orders.example.com" in page(admin_client, ISSUED)
@@ -127,7 +129,6 @@ def test_issued_certificates_are_shown_and_cannot_be_changed(admin_client: Clien
     for shown in ("DNS:orders.example.com", "host orders", record.serial_number, record.fingerprint_sha256):
         assert shown in detail
     assert 'name="_save"' not in detail
-    assert admin_client.get(reverse("admin:localca_issuedcertificate_add")).status_code == 403
     delete = reverse("admin:localca_issuedcertificate_delete", args=[record.pk])
     assert admin_client.post(delete, {"post": "yes"}).status_code == 403
 
@@ -156,17 +157,21 @@ def test_an_issued_certificate_needs_the_permission(client: Client) -> None:
     [
         ({"q": "orders"}, ["CN=orders"]),
         ({"q": "for invoices"}, ["CN=invoices"]),
+        ({"status": "nonsense"}, ["CN=invoices", "CN=lost", "CN=orders", "CN=upstream"]),
         ({"purpose__exact": "server"}, ["CN=upstream"]),
-        ({"validity": "valid"}, ["CN=invoices", "CN=orders"]),
-        ({"validity": "soon"}, ["CN=orders"]),
-        ({"validity": "expired"}, ["CN=upstream"]),
+        ({"status": "valid"}, ["CN=invoices", "CN=orders"]),
+        ({"status": "soon"}, ["CN=orders"]),
+        ({"status": "expired"}, ["CN=upstream"]),
+        ({"status": "revoked"}, ["CN=lost"]),
     ],
 )
 def test_finding_issued_certificates(admin_client: Client, query: dict[str, str], found: list[str]) -> None:
-    """Search knows subjects and notes; filters know purpose and validity."""
+    """Search knows subjects and notes; filters know purpose and status."""
     issue_client_certificate(common_name="orders")
     issue_client_certificate(common_name="invoices", issued_for="for invoices")
     issue_server_certificate(common_name="upstream", subject_alt_names=["DNS:upstream"])
+    lost = issue_client_certificate(common_name="lost").record
+    revoke_certificate(certificate=lost, reason=RevocationReason.SUPERSEDED, user=None)
     now = timezone.now()
     IssuedCertificate.objects.filter(subject="CN=orders").update(not_after=now + datetime.timedelta(days=29))
     with time_machine.travel(now + datetime.timedelta(seconds=1), tick=False):

@@ -6,18 +6,20 @@ import zipfile
 import pytest
 
 from localca.bundle import AuthorityMissing, trust_bundle_zip
+from localca.revocation import current_list
 from localca.services import ensure_authority
 
 pytestmark = pytest.mark.django_db
 
 
 def test_what_is_in_it() -> None:
-    """The CA's certificate, and how to install it on five servers."""
+    """The CA's certificate, its revocation list, and how to install them on five servers."""
     authority = ensure_authority()
     bundle = zipfile.ZipFile(io.BytesIO(trust_bundle_zip()))
     assert bundle.testzip() is None
-    assert bundle.namelist() == ["aegis-local-ca.crt", "README.txt"]
+    assert bundle.namelist() == ["aegis-local-ca.crt", "aegis-local-ca.crl", "README.txt"]
     assert bundle.read("aegis-local-ca.crt").decode() == authority.certificate_pem
+    assert bundle.read("aegis-local-ca.crl").decode() == current_list(authority).pem
     readme = bundle.read("README.txt").decode()
     assert authority.facts.fingerprint_sha256 in readme
     assert authority.facts.subject in readme
@@ -27,9 +29,12 @@ def test_what_is_in_it() -> None:
         "mode require_and_verify",
         "SSLVerifyClient require",
         "requestCert: true, rejectUnauthorized: true",
+        "ssl_crl /etc/nginx/aegis-local-ca.crl;",
+        "crl-file /etc/haproxy/aegis-local-ca.crl",
     ):
         assert line in readme
-    assert "&" not in readme, "nothing is escaped for HTML"
+    assert "&quot;" not in readme, "nothing is escaped for HTML"
+    assert "&amp;" not in readme
 
 
 def test_it_is_the_same_every_time() -> None:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from localca import profiles
+from localca.keys import generate_key, key_to_pem
 from localca.profiles import Issuer, ProfileError, build_leaf, build_root, verify_leaf
 
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)  # openssl(1) checks against the real clock
@@ -33,7 +34,7 @@ def leaf_of(
     names: list[x509.GeneralName] = NAMES,
     now: datetime.datetime = NOW,
 ) -> x509.Certificate:
-    key = profiles.generate_key()
+    key = generate_key()
     return build_leaf(
         issuer=issuer, purpose=purpose, common_name="orders", names=names, public_key=key.public_key(), now=now
     )
@@ -154,6 +155,38 @@ def test_the_proof_refuses_another_purpose(issuer: Issuer) -> None:
         verify_leaf(leaf_of(issuer, purpose=CLIENT), root=issuer.certificate, purpose=SERVER, now=NOW)
 
 
+def test_another_validity(issuer: Issuer) -> None:
+    """What is asked for, from now on."""
+    key = generate_key()
+    leaf = build_leaf(
+        issuer=issuer,
+        purpose=CLIENT,
+        common_name="orders",
+        names=NAMES,
+        public_key=key.public_key(),
+        now=NOW,
+        validity=datetime.timedelta(days=3),
+    )
+    assert leaf.not_valid_after_utc == NOW + datetime.timedelta(days=3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"public_key": generate_key().public_key()}, "it is for another key"),
+        ({"purpose": SERVER}, "it has another purpose"),
+        ({"names": [x509.DNSName("other")]}, "it has other names"),
+    ],
+)
+def test_the_proof_reads_the_certificate_back(issuer: Issuer, changes: dict[str, object], problem: str) -> None:
+    """A certificate that says anything else than was asked for is not handed out."""
+    leaf = leaf_of(issuer)
+    asked = {"root": issuer.certificate, "purpose": CLIENT, "names": NAMES, "public_key": leaf.public_key()}
+    profiles._check_contents(leaf, **asked)  # type: ignore[arg-type]
+    with pytest.raises(ProfileError, match=problem):
+        profiles._check_contents(leaf, **asked | changes)  # type: ignore[arg-type]
+
+
 def test_an_issuer_shows_no_key(issuer: Issuer) -> None:
     """The repr of an issuer is its name."""
     assert repr(issuer) == "Issuer('CN=Aegis Local CA test')"
@@ -161,8 +194,8 @@ def test_an_issuer_shows_no_key(issuer: Issuer) -> None:
 
 def test_keys_are_pkcs8_pem() -> None:
     """A key is written in the form that every TLS stack reads."""
-    key = profiles.generate_key()
-    pem = profiles.key_to_pem(key)
+    key = generate_key()
+    pem = key_to_pem(key)
     assert pem.startswith(b"-----BEGIN PRIVATE KEY-----\n")
     loaded = load_pem_private_key(pem, password=None)
     assert loaded.public_key() == key.public_key()

@@ -5,6 +5,8 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import time_machine
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 
 from aegis_site.environment import BASE_DIR
 from aegis_site.kernel.fields import Sealed
@@ -22,12 +24,15 @@ from localca import services
 from localca.models import CertificateAuthority, IssuedCertificate
 from localca.services import (
     IssuanceError,
+    delete_certificate,
     ensure_authority,
     issue_client_certificate,
     issue_server_certificate,
+    renew_certificate,
 )
+from tests.support.database import copy_database
 
-PROCESSES = 6
+PROCESSES = 4
 
 # Every process has found that there is no CA before the first of them stores one.
 RACER = """
@@ -47,8 +52,8 @@ print(authority.pk, authority.facts.fingerprint_sha256, flush=True)
 """
 
 
-def test_processes_that_start_at_once_share_one_ca(tmp_path: Path) -> None:
-    """Six processes that all found no CA end up with the same one, and there is one row."""
+def test_processes_that_start_at_once_share_one_ca(tmp_path: Path, django_db_setup: None) -> None:
+    """Four processes that all found no CA end up with the same one, and there is one row."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")} | {
         "AEGIS_DATA_DIR": str(tmp_path),
         "AEGIS_SSL_KEY": "1f" * 32,
@@ -56,7 +61,7 @@ def test_processes_that_start_at_once_share_one_ca(tmp_path: Path) -> None:
         "DJANGO_SETTINGS_MODULE": "aegis_site.settings",
     }
     options: dict[str, Any] = {"cwd": BASE_DIR, "env": environment, "text": True}
-    subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity=0"], check=True, **options)
+    copy_database(tmp_path)
     racers = [
         subprocess.Popen([sys.executable, "-c", RACER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
         for _ in range(PROCESSES)
@@ -250,3 +255,37 @@ def test_the_database_file_holds_no_private_key(settings: Any) -> None:
         private_number = key.private_numbers().private_value.to_bytes(32, "big")  # type: ignore[union-attr]
         assert pem.splitlines()[1] not in raw
         assert private_number not in raw
+
+
+@pytest.mark.django_db
+def test_deleting_leaves_the_successor() -> None:
+    """Forgetting an expired certificate does not touch what it was renewed by."""
+    old = issue_client_certificate(common_name="orders").record
+    new = renew_certificate(certificate=old, user=None).record
+    with time_machine.travel(old.not_after, tick=False):
+        delete_certificate(certificate=old, user=None)
+    assert IssuedCertificate.objects.get() == new
+    assert IssuedCertificate.objects.get().renewed_from is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_who_renew_at_once() -> None:
+    """Of eight threads one renews, the others are told so; there is one successor."""
+    old = issue_client_certificate(common_name="orders").record
+    at_once = threading.Barrier(8, timeout=30)
+
+    def renew(_: int) -> str:
+        try:
+            certificate = IssuedCertificate.objects.get(pk=old.pk)
+            at_once.wait()
+            renew_certificate(certificate=certificate, user=None)
+        except IssuanceError as error:
+            return error.code
+        finally:
+            connection.close()
+        return "renewed"
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = sorted(pool.map(renew, range(8)))
+    assert outcomes == ["already_renewed"] * 7 + ["renewed"]
+    assert IssuedCertificate.objects.filter(renewed_from=old).count() == 1

@@ -132,3 +132,20 @@ def test_notes() -> None:
     assert clean_note("") == ""
     with pytest.raises(ValidationError, match="Printable characters only"):
         clean_note("a\nb")
+
+
+@pytest.mark.parametrize("uri", ["spiffe://example.org/orders", "urn:uuid:0", "https://[2001:db8::1]/x?y#z"])
+def test_uris_of_clients(uri: str) -> None:
+    """Absolute URIs are names of clients, white space around them aside; of servers they are not."""
+    assert parse_subject_alt_name(f" URI: {uri} ", may_be_uri=True) == x509.UniformResourceIdentifier(uri)
+    with pytest.raises(ValidationError, match="neither DNS:name nor IP:address"):
+        parse_subject_alt_name(f"URI:{uri}")
+
+
+@pytest.mark.parametrize(
+    "uri", ["", "orders", "//example.org", "a:", "a:b c", "a:ä", "http://[x", "1a:b", "a:" + "x" * 2048]
+)
+def test_what_is_no_uri(uri: str) -> None:
+    """Refused with a text for the operator."""
+    with pytest.raises(ValidationError, match=r"is not an absolute URI|at most 2048 characters"):
+        parse_subject_alt_name(f"URI:{uri}", may_be_uri=True)
