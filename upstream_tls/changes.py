@@ -3,6 +3,7 @@
 Laws of this module: plain values; a secret never shows in a repr.
 """
 
+import datetime
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -35,6 +36,8 @@ class UpstreamTLSChanges:
     client_key_passphrase: str = field(default="", repr=False)
     ca_certificate: str | Keep = KEEP
     skip_verify: bool | Keep = KEEP
+    skip_verify_reason: str | Keep = KEEP
+    skip_verify_until: datetime.datetime | Keep | None = KEEP
     server_name: str | Keep = KEEP
     verify_name: str | Keep = KEEP
     min_version: str | Keep = KEEP

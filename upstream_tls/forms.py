@@ -47,6 +47,8 @@ _PKCS12_BEGIN = "-----BEGIN PKCS12-----"
 _FORM_NAMES = {"enabled": "tls_enabled", "client_pkcs12": "client_certificate_file"}
 
 _PLAIN_FIELDS = ("skip_verify", "server_name")
+# Of an exception from verification; hidden, and worth nothing, while there is none.
+_EXCEPTION_FIELDS = ("skip_verify_reason", "skip_verify_until")
 _ADVANCED_FIELDS = (
     "verify_name",
     "min_version",
@@ -62,10 +64,11 @@ _ADVANCED_FIELDS = (
 class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
     """Fields to be mixed into the form of the object that owns the configuration.
 
-    `configuration` is what to save after `is_valid()`, `notices` what was put right. `user_id` is set by the admin.
+    `configuration` is what to save after `is_valid()`, `notices` what was put right. The admin sets who the user is.
     """
 
     user_id: object = None
+    user_name: str = ""
 
     tls_enabled = forms.BooleanField(
         label="Enable mTLS",
@@ -104,6 +107,20 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
         required=False,
         widget=UnfoldBooleanSwitchWidget,
         help_text="Accept any certificate of the upstream. For development: whoever sits in between can read along.",
+    )
+    skip_verify_reason = forms.CharField(
+        label="Reason",
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Why the upstream's certificate cannot be verified, for whoever finds this exception.",
+    )
+    skip_verify_until = forms.DateTimeField(
+        label="Until (UTC)",
+        required=False,
+        widget=forms.DateTimeInput(
+            {**UnfoldAdminTextInputWidget().attrs, "type": "datetime-local"}, format="%Y-%m-%dT%H:%M"
+        ),
+        help_text="Verification is on again from then, by itself. Empty: the exception has no end.",
     )
     server_name = forms.CharField(
         label="Server Name Override",
@@ -164,7 +181,7 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
             self.configuration = (
                 UpstreamTLSConfiguration.objects.filter(host=self.instance).first() or self.configuration
             )
-        for name in ("client_certificate", "ca_certificate", *_PLAIN_FIELDS, *_ADVANCED_FIELDS):
+        for name in ("client_certificate", "ca_certificate", *_PLAIN_FIELDS, *_EXCEPTION_FIELDS, *_ADVANCED_FIELDS):
             self.fields[name].initial = getattr(self.configuration, name)
         self.fields["alpn"].initial = ", ".join(self.configuration.alpn)
         self.fields["pinned_spki_sha256"].initial = "\n".join(self.configuration.pinned_spki_sha256)
@@ -185,16 +202,23 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
             enabled=KEEP if will_be_issued else self.cleaned_data["tls_enabled"],
             ca_certificate=self.cleaned_data.get("ca_certificate", ""),
             **{name: self.cleaned_data.get(name, "") for name in _PLAIN_FIELDS},
+            **self._exception(),
             **{name: self.cleaned_data[name] for name in _ADVANCED_FIELDS if self._is_submitted(name)},
         )
         try:
-            apply_changes(self.configuration, changes, notices=self.notices)
+            apply_changes(self.configuration, changes, notices=self.notices, user_name=self.user_name)
         except ValidationError as error:
             for name, problems in error.error_dict.items():
                 self.add_error(None if name == NON_FIELD_ERRORS else _FORM_NAMES.get(name, name), problems)
             self._keep_after(changes, error)
         else:
             self._keep_after(changes, None)
+
+    def _exception(self) -> dict[str, Any]:
+        """Reason and end date, when verification is skipped; otherwise the browser sent what it no longer showed."""
+        if not self.cleaned_data.get("skip_verify"):
+            return {}
+        return {name: self.cleaned_data[name] for name in _EXCEPTION_FIELDS if self._is_submitted(name)}
 
     def _is_submitted(self, name: str) -> bool:
         """Whether the browser sent a usable value: what is missing from the page, or wrong in itself, is left alone."""

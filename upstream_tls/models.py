@@ -4,13 +4,14 @@ Laws of this module: what is stored was checked by `upstream_tls.services.apply_
 columns; certificates are canonical PEM; the key is sealed and only its public fingerprint is in clear.
 """
 
+import datetime
 import uuid
 
 from django.db import models
 
-from aegis_site.kernel.certificates import CertificateFacts, describe
+from aegis_site.kernel.certificates import CertificateFacts
 from aegis_site.kernel.fields import SealedField
-from upstream_tls.tls.credentials import parse_ca_bundle, parse_chain
+from upstream_tls.stored import stored_facts
 from upstream_tls.tls.crl import RevocationLists, parse_crls
 
 
@@ -37,6 +38,10 @@ class UpstreamTLSConfiguration(models.Model):
     client_key_spki_sha256 = models.CharField(max_length=64, blank=True, editable=False, db_index=True)
     ca_certificate = models.TextField("CA Certificate", blank=True)
     skip_verify = models.BooleanField("Skip TLS Verification", default=False)
+    skip_verify_reason = models.CharField("Reason", max_length=500, blank=True)
+    skip_verify_until = models.DateTimeField("Until", null=True, blank=True)
+    skip_verify_by = models.CharField("Switched on by", max_length=150, blank=True, editable=False)
+    skip_verify_since = models.DateTimeField("Switched on at", null=True, blank=True, editable=False)
     server_name = models.CharField("Server Name Override", max_length=253, blank=True)
     verify_name = models.CharField("Verify Name", max_length=2048, blank=True)
     min_version = models.CharField("Minimum TLS version", max_length=7, choices=TLSVersion, default=TLSVersion.TLS_1_2)
@@ -69,10 +74,24 @@ class UpstreamTLSConfiguration(models.Model):
                 | (models.Q(client_key__isnull=False) & ~models.Q(client_key_spki_sha256="")),
                 name="upstream_tls_key_has_fingerprint",
             ),
+            models.CheckConstraint(
+                condition=models.Q(skip_verify=True)
+                | models.Q(
+                    skip_verify_reason="",
+                    skip_verify_until__isnull=True,
+                    skip_verify_by="",
+                    skip_verify_since__isnull=True,
+                ),
+                name="upstream_tls_exception_only_while_skipped",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"upstream TLS of host {self.host_id}"
+
+    def is_verification_skipped(self, now: datetime.datetime) -> bool:
+        """Whether any certificate of the upstream is accepted: after its end date, the exception means nothing."""
+        return self.skip_verify and (self.skip_verify_until is None or now < self.skip_verify_until)
 
     @property
     def has_client_key(self) -> bool:
@@ -81,17 +100,13 @@ class UpstreamTLSConfiguration(models.Model):
 
     @property
     def client_certificate_facts(self) -> tuple[CertificateFacts, ...]:
-        """The facts of the client certificate's chain, leaf first; empty when there is none. Parses at each call."""
-        if not self.client_certificate:
-            return ()
-        return tuple(describe(certificate) for certificate in parse_chain(self.client_certificate.encode("ascii")))
+        """The facts of the client certificate's chain, leaf first; empty when there is none."""
+        return stored_facts(self.client_certificate)
 
     @property
     def ca_certificate_facts(self) -> tuple[CertificateFacts, ...]:
-        """The facts of the CA bundle; empty means the system trust store. Parses at each call."""
-        if not self.ca_certificate:
-            return ()
-        return tuple(describe(certificate) for certificate in parse_ca_bundle(self.ca_certificate.encode("ascii")))
+        """The facts of the CA bundle; empty means the system trust store."""
+        return stored_facts(self.ca_certificate)
 
     @property
     def revocation_lists(self) -> RevocationLists:

@@ -1,13 +1,15 @@
 """Questions about upstream TLS configurations."""
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from cryptography import x509
+from django.db.models import QuerySet
 
 from localca.models import CertificateAuthority
 from localca.selectors import active_authority
 from upstream_tls.models import UpstreamTLSConfiguration
+from upstream_tls.stored import stored_certificates
 from upstream_tls.tls.credentials import parse_ca_bundle, parse_chain
 from upstream_tls.tls.lint import LintWarning, lint
 from upstream_tls.tls.peer import accepted_by, subject_name
@@ -27,6 +29,11 @@ def host_names_by_key(configurations: Iterable[UpstreamTLSConfiguration]) -> Hos
     for fingerprint, name in rows.order_by("host__name").values_list("client_key_spki_sha256", "host__name"):
         names.setdefault(fingerprint, []).append(name)
     return names
+
+
+def exceptions_over(now: datetime.datetime) -> QuerySet[UpstreamTLSConfiguration]:
+    """The configurations that skip verification although the exception's end date is over."""
+    return UpstreamTLSConfiguration.objects.filter(skip_verify=True, skip_verify_until__lte=now)
 
 
 def local_authorities() -> tuple[x509.Certificate, ...]:
@@ -69,16 +76,26 @@ def warnings_of(
     known: Sequence[x509.Certificate],
     now: datetime.datetime,
 ) -> tuple[LintWarning, ...]:
-    """What the lint says about what is stored. Parses every certificate; no query.
+    """What the lint says about what is stored. No query.
 
     `sharing` as from `host_names_by_key`, `known` as from `local_authorities`: a list of hosts asks for each once.
     """
     others = [name for name in sharing.get(configuration.client_key_spki_sha256, ()) if name != host_name]
-    return lint(
-        chain=parse_chain(configuration.client_certificate.encode()) if configuration.client_certificate else (),
-        ca_bundle=parse_ca_bundle(configuration.ca_certificate.encode()) if configuration.ca_certificate else (),
+    return *_lint_exception(configuration), *lint(
+        chain=stored_certificates(configuration.client_certificate),
+        ca_bundle=stored_certificates(configuration.ca_certificate),
         crls=configuration.revocation_lists,
         now=now,
         others=others if configuration.enabled else (),
         known=known,
     )
+
+
+def _lint_exception(configuration: UpstreamTLSConfiguration) -> Iterator[LintWarning]:
+    if configuration.skip_verify and configuration.skip_verify_until is None:
+        yield LintWarning(
+            "skip_verify_without_end",
+            "skip_verify_until",
+            "The upstream's certificate is not verified, and nothing ends that: whoever sits in between can read along "
+            "until somebody remembers. Set an end date.",
+        )

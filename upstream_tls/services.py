@@ -6,10 +6,12 @@ Laws of this module:
   fingerprint, so nothing is opened but in `spec_of`.
 """
 
+import datetime
 from collections.abc import Callable
 
 from cryptography import x509
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
 from aegis_site.kernel.fields import Sealed
 from upstream_tls.changes import KEEP, Keep, UpstreamTLSChanges
@@ -30,6 +32,7 @@ from upstream_tls.validators import (
     clean_alpn,
     clean_ciphers,
     clean_pins,
+    clean_reason,
     clean_server_name,
     clean_verify_depth,
     clean_verify_name,
@@ -40,6 +43,8 @@ from upstream_tls.validators import (
 _CLEANERS: dict[str, Callable[..., object]] = {
     "enabled": bool,
     "skip_verify": bool,
+    "skip_verify_reason": clean_reason,
+    "skip_verify_until": lambda moment: moment,
     "server_name": clean_server_name,
     "verify_name": clean_verify_name,
     "min_version": clean_version,
@@ -52,19 +57,27 @@ _CLEANERS: dict[str, Callable[..., object]] = {
 
 
 def apply_changes(
-    configuration: UpstreamTLSConfiguration, changes: UpstreamTLSChanges, *, notices: list[str] | None = None
+    configuration: UpstreamTLSConfiguration,
+    changes: UpstreamTLSChanges,
+    *,
+    notices: list[str] | None = None,
+    user_name: str = "",
 ) -> None:
     """Assigns `changes` to `configuration` and saves nothing. `notices` is told what was put right on the way.
+
+    `user_name`: who answers for an exception from verification that begins with these changes.
 
     Raises ValidationError, keyed by field, with every error at once. The configuration then has the values that could
     be read, and must not be saved.
     """
     errors: Errors = {}
+    was_skipped = configuration.skip_verify
     for name, clean in _CLEANERS.items():
         value = getattr(changes, name)
         if value is not KEEP:
             with collected(errors, name):
                 setattr(configuration, name, clean(value))
+    _apply_exception(configuration, changes, errors, was_skipped=was_skipped, user_name=user_name)
     if not {"min_version", "max_version"} & errors.keys():
         with collected(errors, "max_version"):
             check_version_range(configuration.min_version, configuration.max_version)
@@ -91,7 +104,7 @@ def spec_of(configuration: UpstreamTLSConfiguration) -> UpstreamTLSSpec:
         client_chain_pem=configuration.client_certificate.encode("ascii") if configuration.enabled else b"",
         client_key_pem=key.reveal() if key else b"",
         ca_pem=configuration.ca_certificate.encode("ascii"),
-        skip_verify=configuration.skip_verify,
+        skip_verify=configuration.is_verification_skipped(timezone.now()),
         server_name=configuration.server_name,
         verify_name=configuration.verify_name,
         min_version=configuration.min_version,
@@ -102,6 +115,30 @@ def spec_of(configuration: UpstreamTLSConfiguration) -> UpstreamTLSSpec:
         pinned_spki_sha256=tuple(configuration.pinned_spki_sha256),
         verify_depth=configuration.verify_depth,
     )
+
+
+def _apply_exception(
+    configuration: UpstreamTLSConfiguration,
+    changes: UpstreamTLSChanges,
+    errors: Errors,
+    *,
+    was_skipped: bool,
+    user_name: str,
+) -> None:
+    """Who, since when, why and until when: kept while verification is skipped, forgotten when it is not."""
+    if configuration.skip_verify:
+        now = timezone.now()
+        if not was_skipped:
+            configuration.skip_verify_by, configuration.skip_verify_since = user_name, now
+        until = changes.skip_verify_until
+        if isinstance(until, datetime.datetime) and until <= now:
+            errors["skip_verify_until"] = [ValidationError("This end date is over.", code="in_the_past")]
+        return
+    for name in ("skip_verify_reason", "skip_verify_until"):
+        if getattr(changes, name) not in (KEEP, "", None):
+            errors[name] = [ValidationError("The upstream's certificate is verified.", code="not_skipped")]
+    configuration.skip_verify_reason, configuration.skip_verify_until = "", None
+    configuration.skip_verify_by, configuration.skip_verify_since = "", None
 
 
 def _apply_pair(configuration: UpstreamTLSConfiguration, changes: UpstreamTLSChanges, errors: Errors) -> list[str]:

@@ -17,6 +17,7 @@ MAX_CIPHERS_CHARACTERS = 500
 MAX_PROTOCOLS = 10
 MAX_PINS = 20
 MAX_VERIFY_DEPTH = 10
+MAX_REASON_CHARACTERS = 500
 
 # SPIFFE-ID sections 2.1 and 2.2: a trust domain, then segments without empty, `.` and `..`.
 _SPIFFE_ID = re.compile(r"spiffe://[a-z0-9._-]{1,255}(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)*")
@@ -121,6 +122,16 @@ def clean_pins(pins: tuple[str, ...]) -> list[str]:
     if problems:
         raise ValidationError(problems)
     return list(cleaned)
+
+
+def clean_reason(text: str) -> str:
+    """One line for other operators, or nothing."""
+    reason = text.strip()
+    if len(reason) > MAX_REASON_CHARACTERS:
+        raise ValidationError(f"A reason has at most {MAX_REASON_CHARACTERS} characters.", code="max_length")
+    if not reason.isprintable():
+        raise ValidationError("A reason is one line of printable characters.", code="invalid")
+    return reason
 
 
 def clean_verify_depth(depth: int | None) -> int | None:

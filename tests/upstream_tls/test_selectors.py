@@ -1,5 +1,6 @@
 """Questions about upstream TLS configurations."""
 
+import datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.selectors import (
     acceptable_identities,
+    exceptions_over,
     host_names_by_key,
     known_certificates,
     local_authorities,
@@ -102,3 +104,14 @@ def test_identities_that_an_upstream_accepts(django_assert_num_queries: Any) -> 
     assert found == ("CN=orders client of host orders", "any that the local CA issues")
     assert acceptable_identities(("CN=Somebody",), now=now) == ()
     assert acceptable_identities((), now=now) == ()
+
+
+def test_an_exception_without_an_end_is_warned_of() -> None:
+    """One with an end is not."""
+    until = timezone.now() + datetime.timedelta(days=1)
+    endless = make_host("endless", upstream_tls=UpstreamTLSChanges(skip_verify=True))
+    ending = make_host("ending", upstream_tls=UpstreamTLSChanges(skip_verify=True, skip_verify_until=until))
+    assert codes_of(endless.upstream_tls) == ["skip_verify_without_end"]
+    assert codes_of(ending.upstream_tls) == []
+    assert not exceptions_over(until - datetime.timedelta(seconds=1))
+    assert [found.host for found in exceptions_over(until)] == [ending]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
 from aegis_site.kernel.fields import Sealed
 from tests.support.certificates import Authority, expired
@@ -256,3 +257,56 @@ def test_without_mtls_a_spec_has_no_certificate_and_the_key_stays_sealed() -> No
     """A stored pair is not presented until mTLS is enabled."""
     configuration = stored(enabled=False, client_key=Sealed(blob=b"cannot be opened"))
     assert spec_of(configuration) == UpstreamTLSSpec()
+
+
+TOMORROW = timezone.now() + datetime.timedelta(days=1)
+YESTERDAY = timezone.now() - datetime.timedelta(days=1)
+
+
+def test_an_exception_from_verification_has_an_owner() -> None:
+    """Who switched it on, not who changed it afterwards; a candidate has none."""
+    configuration = UpstreamTLSConfiguration()
+    before = timezone.now()
+    changes = UpstreamTLSChanges(skip_verify=True, skip_verify_reason=" renewal ", skip_verify_until=TOMORROW)
+    apply_changes(configuration, changes, user_name="anna")
+    assert (configuration.skip_verify_by, configuration.skip_verify_reason) == ("anna", "renewal")
+    since = configuration.skip_verify_since
+    assert since is not None
+    assert before <= since <= timezone.now()
+    apply_changes(configuration, UpstreamTLSChanges(skip_verify=True, skip_verify_until=None), user_name="ben")
+    assert (configuration.skip_verify_by, configuration.skip_verify_since) == ("anna", since)
+    assert configuration.skip_verify_until is None
+
+
+def test_an_exception_goes_as_a_whole() -> None:
+    """The next one begins with nothing."""
+    configuration = UpstreamTLSConfiguration()
+    changes = UpstreamTLSChanges(skip_verify=True, skip_verify_reason="renewal", skip_verify_until=TOMORROW)
+    apply_changes(configuration, changes, user_name="anna")
+    apply_changes(configuration, UpstreamTLSChanges(skip_verify=False), user_name="ben")
+    assert (configuration.skip_verify_by, configuration.skip_verify_reason) == ("", "")
+    assert (configuration.skip_verify_since, configuration.skip_verify_until) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "code"),
+    [
+        ({"skip_verify": True, "skip_verify_until": YESTERDAY}, "skip_verify_until", "in_the_past"),
+        ({"skip_verify": False, "skip_verify_until": TOMORROW}, "skip_verify_until", "not_skipped"),
+        ({"skip_verify_reason": "because"}, "skip_verify_reason", "not_skipped"),
+        ({"skip_verify": True, "skip_verify_reason": "x" * 501}, "skip_verify_reason", "max_length"),
+        ({"skip_verify": True, "skip_verify_reason": "two\nlines"}, "skip_verify_reason", "invalid"),
+        ({"skip_verify": True, "skip_verify_reason": "\ud800"}, "skip_verify_reason", "invalid"),
+    ],
+)
+def test_exceptions_that_cannot_be(changes: dict[str, Any], field: str, code: str) -> None:
+    """An end in the past, words about an exception that there is not, and what is no line of text."""
+    found = errors_of(UpstreamTLSConfiguration(), **changes)
+    assert [code for code, _ in found[field]] == [code]
+
+
+def test_an_exception_that_is_over_means_nothing() -> None:
+    """Connections verify again at that moment, before anything is swept."""
+    assert not spec_of(stored(skip_verify=True, skip_verify_until=YESTERDAY)).skip_verify
+    assert spec_of(stored(skip_verify=True, skip_verify_until=TOMORROW)).skip_verify
+    assert spec_of(stored(skip_verify=True)).skip_verify

@@ -26,7 +26,7 @@ _READ_BYTES = 65_536
 _FIRST_BYTES = 5
 
 # What Aegis speaks to upstreams. An upstream that chose something else would not understand the request.
-_SPOKEN = frozenset((b"", b"http/1.1", b"http/1.0"))
+SPOKEN_ALPN = frozenset((b"", b"http/1.1", b"http/1.0"))
 
 SocketAddress = tuple[Any, ...]
 
@@ -45,12 +45,11 @@ class Deadline:
         return left
 
 
-@dataclass(slots=True)
-class Attempt:
-    """What became of one attempt. `stage` is the last one begun; `milliseconds` has those that ended."""
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """How far an attempt came. `stage` is the last one begun; `milliseconds` has those that ended."""
 
     address: str
-    session: SSL.Connection
     stage: Stage = Stage.DNS
     milliseconds: dict[str, int] = field(default_factory=dict)
     first_bytes: bytes = b""
@@ -74,6 +73,13 @@ class Attempt:
         )
 
 
+@dataclass(slots=True, kw_only=True)
+class Attempt(Progress):
+    """What became of one attempt over TLS."""
+
+    session: SSL.Connection
+
+
 class _PeerClosed(Exception):
     """EOF, or close_notify, where more was expected."""
 
@@ -88,7 +94,7 @@ def attempt(context: ClientContext, target: ProbeTarget, deadline: Deadline) -> 
             resources.callback(connection.close)
             peer = _Peer(record, session, connection, deadline)
             peer.shake_hands(context)
-            if record.alpn.encode("ascii", "replace") in _SPOKEN:
+            if record.alpn.encode("ascii", "replace") in SPOKEN_ALPN:
                 peer.ask(target)
                 record.is_broken = False
         except socket.gaierror as error:

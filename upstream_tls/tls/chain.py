@@ -1,6 +1,7 @@
 """Puts the certificates of a client into the order in which TLS sends them.
 
-Laws of this module: certificates are compared and signatures checked; nothing here judges trust or time.
+Laws of this module: certificates are compared and signatures checked; nothing here judges trust or time. Who signed a
+certificate never changes, so what was found out of a pair is remembered.
 """
 
 from collections.abc import Sequence
@@ -8,12 +9,18 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 
 from upstream_tls.tls.credentials import certificate_spki_sha256
 from upstream_tls.tls.pem import CredentialProblem
 
 # Real chains have two to four; each certificate is tried as the issuer of each other.
 MAX_CHAIN_CERTIFICATES = 20
+
+# Fingerprints of certificate and issuer, and whether the signature is right: reports of many hosts ask the same of the
+# same few CAs, and a check takes up to a millisecond. 1 MiB at most; forgotten as a whole when it is full.
+_MAX_REMEMBERED_PAIRS = 4096
+_remembered_pairs: dict[tuple[bytes, bytes], bool] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +69,26 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     """Whether `issuer` signed `certificate`: names and signature."""
     if certificate.issuer != issuer.subject:
         return False
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
-        return False
-    return True
+    pair = certificate.fingerprint(hashes.SHA256()), issuer.fingerprint(hashes.SHA256())
+    if (is_issued := _remembered_pairs.get(pair)) is None:
+        is_issued = _has_signed(issuer, certificate)
+        if len(_remembered_pairs) >= _MAX_REMEMBERED_PAIRS:
+            _remembered_pairs.clear()
+        _remembered_pairs[pair] = is_issued
+    return is_issued
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
     """Whether the certificate is its own issuer, as roots are."""
     return is_issued_by(certificate, certificate)
+
+
+def _has_signed(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
+        return False
+    return True
 
 
 def _leaf(certificates: list[x509.Certificate], leaf_spki_sha256: str) -> x509.Certificate:

@@ -17,13 +17,20 @@ from cryptography import x509
 from upstream_tls.tls.attempt import Attempt, Deadline, attempt
 from upstream_tls.tls.cautions import cautions
 from upstream_tls.tls.context import ClientContext, build_context
-from upstream_tls.tls.diagnosis import Diagnosis, diagnose, diagnose_configuration, diagnose_own_expiry
-from upstream_tls.tls.evidence import Evidence, Stage
+from upstream_tls.tls.diagnosis import Diagnosis, diagnose, diagnose_configuration
+from upstream_tls.tls.evidence import Evidence
 from upstream_tls.tls.material import SpecProblem
 from upstream_tls.tls.peer import acceptable_ca_names, describe_presented, presented_chain
 from upstream_tls.tls.result import ProbeResult, ProbeTarget, Stages, TLSFacts, as_document
 from upstream_tls.tls.session import SessionState
 from upstream_tls.tls.spec import UpstreamTLSSpec
+from upstream_tls.tls.verdict import (
+    evidence_of,
+    is_answered,
+    is_demand_for_certificate,
+    own_expiry,
+    without_certificate,
+)
 
 __all__ = ["ProbeResult", "ProbeTarget", "as_document", "probe"]
 
@@ -62,21 +69,15 @@ class _Probe:
     def run(self) -> ProbeResult:
         try:
             context = build_context(self._spec)
-            if error := self._own_expiry(context):
+            if error := own_expiry(context, self._tested_at):
                 return self._result(context, None, error)
             record = attempt(context, self._target, self._deadline)
         except SpecProblem as problem:
             return self._result(None, None, diagnose_configuration(problem.code, problem.message, problem.field))
         return self._result(context, record, self._error(context, record))
 
-    def _own_expiry(self, context: ClientContext) -> Diagnosis | None:
-        client = context.client_identity()
-        if client is None or client.not_after >= self._tested_at:
-            return None
-        return diagnose_own_expiry(Evidence(stage=Stage.CONFIGURATION, now=self._tested_at, client=client))
-
     def _error(self, context: ClientContext, record: Attempt) -> Diagnosis | None:
-        if record.answer is not None and not record.is_broken and not _is_refusal(record):
+        if is_answered(record):
             return None
         evidence = self._evidence(context, record)
         if record.is_silent_end and evidence.client_certificate_sent:
@@ -85,34 +86,12 @@ class _Probe:
 
     def _is_refused_without_certificate(self) -> bool:
         """After a silent end: whether the same upstream demands a certificate when none is sent."""
-        bare = dataclasses.replace(self._spec, client_chain_pem=b"", client_key_pem=b"")
-        context = build_context(bare)
+        context = build_context(without_certificate(self._spec))
         record = attempt(context, self._target, self._deadline)
-        if not (record.is_broken or _is_refusal(record)):
-            return False
-        verdict = diagnose(self._evidence(context, record))
-        return verdict.code == "client_certificate_required" and verdict.confidence == "certain"
+        return is_demand_for_certificate(record, self._evidence(context, record))
 
     def _evidence(self, context: ClientContext, record: Attempt) -> Evidence:
-        seen = context.evidence(
-            record.session,
-            first_bytes=record.first_bytes,
-            peer_closed=record.peer_closed,
-            is_established=record.is_established,
-            known=self._known,
-        )
-        return dataclasses.replace(
-            seen,
-            stage=record.stage,
-            address=self._target.address if record.stage is Stage.DNS else record.address,
-            timeout_s=self._timeout_s,
-            alpn=record.alpn if record.is_established and record.answer is None else "",
-            http_status=record.answer.status if record.answer else None,
-            http_refusal=record.answer.refusal if record.answer else None,
-            errno=record.errno,
-            lookup_error=record.lookup_error,
-            timed_out=record.timed_out,
-        )
+        return evidence_of(context, record, self._target.address, timeout_s=self._timeout_s, known=self._known)
 
     def _result(self, context: ClientContext | None, record: Attempt | None, error: Diagnosis | None) -> ProbeResult:
         facts = ProbeResult(
@@ -140,11 +119,6 @@ class _Probe:
             chain=tuple(describe_presented(certificate) for certificate in chain),
             warnings=cautions(self._evidence(context, record), is_skipped=self._spec.skip_verify, error=error),
         )
-
-
-def _is_refusal(record: Attempt) -> bool:
-    """Whether the upstream answered in HTTP that it does not want us."""
-    return record.answer is not None and (record.answer.refusal is not None or record.answer.status == 421)
 
 
 def _tls_facts(record: Attempt, *, is_answered: bool) -> TLSFacts | None:

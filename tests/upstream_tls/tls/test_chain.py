@@ -4,9 +4,11 @@ import datetime
 import itertools
 
 import pytest
+from cryptography import x509
 
 from tests.support.certificates import Authority
 from tests.support.odd_certificates import certificate
+from upstream_tls.tls import chain
 from upstream_tls.tls.chain import MAX_CHAIN_CERTIFICATES, Arrangement, arrange, is_issued_by, is_self_signed
 from upstream_tls.tls.credentials import certificate_spki_sha256
 from upstream_tls.tls.pem import CredentialProblem
@@ -72,6 +74,29 @@ def test_names_alone_make_no_issuer() -> None:
     assert is_issued_by(LEAF, ISSUING.certificate)
     assert is_self_signed(ROOT.certificate)
     assert not is_self_signed(LEAF)
+
+
+def test_a_signature_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A right one and a wrong one; what is remembered is of these very certificates, and has a bound."""
+    leaf, namesake = Authority("Once").client("leaf").certificate, Authority("Once")
+    issuer = Authority("Once")
+    own = issuer.client("leaf").certificate
+    checks: list[x509.Certificate] = []
+    check = chain._has_signed
+
+    def counted(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+        checks.append(certificate)
+        return check(issuer, certificate)
+
+    monkeypatch.setattr(chain, "_has_signed", counted)
+    monkeypatch.setattr(chain, "_remembered_pairs", {})
+    monkeypatch.setattr(chain, "_MAX_REMEMBERED_PAIRS", 2)
+    for _ in range(3):
+        assert not is_issued_by(leaf, namesake.certificate)
+        assert is_issued_by(own, issuer.certificate)
+    assert checks == [leaf, own]
+    assert not is_issued_by(own, namesake.certificate)
+    assert len(chain._remembered_pairs) == 1
 
 
 def test_too_many_are_refused_before_any_is_compared() -> None:

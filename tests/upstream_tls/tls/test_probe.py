@@ -253,7 +253,7 @@ def test_certificate_with_five_thousand_names_is_no_burden(pki: PKI, skip_verify
     assert len(json.dumps(as_document(result))) < 20_000
 
 
-def test_chain_that_is_too_large_for_tls_is_a_failure(pki: PKI) -> None:
+def test_chain_that_is_dropped_for_tls_is_a_failure(pki: PKI) -> None:
     """Over OpenSSL's limit of 100 KiB for the Certificate message."""
     names = x509.SubjectAlternativeName([x509.DNSName(f"name-{number}.zoo.internal") for number in range(5000)])
     with serving(pki, good(pki, identity=_hostile(pki, names))) as target:

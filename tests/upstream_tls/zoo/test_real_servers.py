@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tests.support.nginx import Nginx
 from tests.support.polling import eventually
 from tests.support.ports import free_port
-from upstream_tls.tls.probe import ProbeResult, ProbeTarget, _Probe, probe
+from upstream_tls.tls.probe import ProbeResult, ProbeTarget, probe
 from upstream_tls.tls.spec import TLS_VERSIONS, UpstreamTLSSpec
 from upstream_tls.zoo.member import settings
 from upstream_tls.zoo.pki import CLIENT, DAY, PKI, SERVER, SERVER_NAME, Wrong, pem
@@ -78,7 +78,7 @@ def pki() -> PKI:
 @pytest.fixture(autouse=True)
 def _expired_certificates_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection test itself would not send one; here the upstream's opinion is asked for."""
-    monkeypatch.setattr(_Probe, "_own_expiry", lambda _self, _context: None)
+    monkeypatch.setattr("upstream_tls.tls.probe.own_expiry", lambda _context, _now: None)
 
 
 @contextlib.contextmanager
