@@ -3,7 +3,7 @@
 Laws of this module:
 - Rules live in the services and forms; here is only what is shown and which service a button calls.
 - `save_model` runs before the inlines are saved, so publishing hangs on the commit.
-- No page, message or history entry holds a private key.
+- No page or message holds a private key. The audit log gets one entry for what a form does to its host.
 """
 
 import uuid
@@ -24,17 +24,25 @@ from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import TabularInline
 
 from aegis_site.kernel.admin import ReadOnlyAdmin, action, display
+from aegis_site.kernel.audit.audited_admin import AuditedAdmin
+from aegis_site.kernel.audit.recording import changing
 from aegis_site.kernel.errors import AegisError
+from aegis_site.kernel.site_settings.services import host_defaults
+from hosts.audit import HOSTS
 from hosts.badges import badge, badges, host_badges
 from hosts.connection_test_admin import SAVE_AND_TEST, ConnectionTestAdmin
 from hosts.connection_tests import last_outcomes
 from hosts.downstream_admin import DownstreamTLSAdmin
+from hosts.exchange_admin import ExchangeAdmin
 from hosts.forms import HostForm, UpstreamForm, UpstreamFormSet
 from hosts.models import CompiledHost, Host, ProxyWorker, Upstream
+from hosts.part_of_host import PartOfHost
+from hosts.posture_admin import PostureAdmin
 from hosts.publish import publish_on_commit
 from hosts.querysets import HostQuerySet
+from hosts.sections import inlines
 from hosts.selectors import WorkerHealth, published_state, refusals, worker_health
-from hosts.services import MAX_UPSTREAMS, delete_hosts, install_issued_certificate, write_domains
+from hosts.services import ISSUED, MAX_UPSTREAMS, delete_hosts, install_issued_certificate, write_domains
 from hosts.traffic_admin import HEADER_FIELDS, TRAFFIC_FIELDS, Fieldset, TrafficAdmin
 from hosts.upstream_failures import recently_failing
 from hosts.upstream_setup_admin import UpstreamSetupAdmin
@@ -76,6 +84,7 @@ TLS_FIELDS = [
     "ca_certificate_file",
     "ca_certificate_facts",
     "skip_verify",
+    ("skip_verify_reason", "skip_verify_until"),
     "server_name",
     "connection_test",
 ]
@@ -99,7 +108,7 @@ VIEW_FIELDSETS: Fieldsets = [
 ]
 
 
-class UpstreamInline(TabularInline):
+class UpstreamInline(PartOfHost, TabularInline):
     """The upstreams in the order in which they are tried; rows are dragged."""
 
     model = Upstream
@@ -115,25 +124,17 @@ class UpstreamInline(TabularInline):
     def get_extra(self, request: HttpRequest, obj: Host | None = None, **kwargs: Any) -> int:
         return 1 if obj is None else 0
 
-    # Upstreams are a part of their host: who may do something with it may do it with them.
-
-    def has_view_permission(self, request: HttpRequest, obj: Host | None = None) -> bool:
-        return any(request.user.has_perm(f"hosts.{right}_host") for right in ("view", "change", "add"))
-
-    def has_change_permission(self, request: HttpRequest, obj: Host | None = None) -> bool:
-        return request.user.has_perm("hosts.add_host" if obj is None else "hosts.change_host")
-
-    def has_add_permission(self, request: HttpRequest, obj: Host | None = None) -> bool:
-        return self.has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Host | None = None) -> bool:
-        return self.has_change_permission(request, obj)
-
 
 @admin.register(Host)
-class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin, TrafficAdmin):
+class HostAdmin(
+    AuditedAdmin, PostureAdmin, ExchangeAdmin, UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin, TrafficAdmin
+):
     """List and editor of proxy hosts."""
 
+    class Media:
+        js = ["hosts/skip_verify.js"]
+
+    audit_type = HOSTS.target_type
     form = HostForm
     inlines = [UpstreamInline]
     list_display = ["name", "domain_names", "upstream_summary", "protection", "last_test", "enabled"]
@@ -174,6 +175,9 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin, Tra
             host.refused_because = refused.get(str(host.pk)) or host.problem
             host.last_test_of_saved = tested.get(host.pk)
         return changelist
+
+    def get_inlines(self, request: HttpRequest, obj: Host | None) -> list[Any]:
+        return [*self.inlines, *inlines()]
 
     def get_fieldsets(self, request: HttpRequest, obj: Host | None = None) -> Fieldsets:
         if obj is not None and not self.has_change_permission(request, obj):
@@ -261,28 +265,36 @@ class HostAdmin(UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin, Tra
         form: type[HostForm] = super().get_form(request, obj, change, **kwargs)
         # The class is made for this request.
         form.user_id = request.user.pk
+        form.user_name = request.user.get_username()
         form.is_issuing = self._is_issuing(request)
         form.is_issuing_server = self.is_issuing_server(request)
         return form
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What an administrator has set for new hosts; what the address of the page says goes before it."""
+        return {**host_defaults(), **super().get_changeform_initial_data(request)}
+
     def save_model(self, request: HttpRequest, obj: Host, form: HostForm, change: bool) -> None:
+        if obj.pk is None:  # Django's formsets take it from a new object
+            obj.pk = uuid.uuid4()
         # First the rows, then unfold's save_model, because that also runs the submit-line action.
-        obj.save()
-        write_domains(obj, form.cleaned_data["domains"])
-        form.configuration.host = obj  # again: Django's formsets give a new object another primary key
-        form.configuration.save()
-        self.save_downstream(request, obj, form)
-        self.save_traffic(obj, form)
+        with changing(HOSTS, [obj.pk], user=request.user, action=ISSUED if form.is_issuing_server else ""):
+            obj.save()
+            write_domains(obj, form.cleaned_data["domains"])
+            form.configuration.host = obj  # again: Django's formsets give a new object another primary key
+            form.configuration.save()
+            self.save_downstream(request, obj, form)
+            self.save_traffic(obj, form)
         publish_on_commit([obj.pk])
         for notice in form.notices:
             self.message_user(request, notice, messages.INFO)
         super().save_model(request, obj, form, change)
 
     def delete_model(self, request: HttpRequest, obj: Host) -> None:
-        delete_hosts(hosts=[obj], user=None)
+        delete_hosts(hosts=[obj], user=request.user)
 
     def delete_queryset(self, request: HttpRequest, queryset: Iterable[Host]) -> None:
-        delete_hosts(hosts=queryset, user=None)
+        delete_hosts(hosts=queryset, user=request.user)
 
     @action(description="Save and issue client certificate", permissions=["issue"], icon="verified_user")
     def save_and_issue(self, request: HttpRequest, obj: Host) -> None:

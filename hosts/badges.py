@@ -1,5 +1,6 @@
 """Short coloured words about a host, for lists and headings."""
 
+import functools
 from collections.abc import Iterable
 
 from django.template.loader import render_to_string
@@ -9,8 +10,9 @@ from django.utils.safestring import SafeString
 from hosts.models import Host
 
 
+@functools.lru_cache(maxsize=256)
 def badge(text: str, kind: str) -> SafeString:
-    """One badge; `kind` is success, warning, danger or info."""
+    """One badge; `kind` is success, warning, danger or info. A list has the same few in every row."""
     return render_to_string("upstream_tls/badge.html", {"text": text, "kind": kind})
 
 
@@ -28,7 +30,8 @@ def host_badges(host: Host, *, refused_because: str = "", has_failed_lately: boo
     if has_failed_lately:
         shown.append(badge("Upstream failure", "warning"))
     if configuration.skip_verify:
-        shown.append(badge("TLS not verified", "warning"))
+        until = configuration.skip_verify_until
+        shown.append(badge(f"TLS not verified until {until:%Y-%m-%d}" if until else "TLS not verified", "warning"))
     if configuration.enabled:
         shown.append(badge("mTLS", "success"))
     return shown

@@ -1,11 +1,13 @@
 """Turns a host's rows into the entry that the workers load.
 
-Laws of this module: no writes, no clock; the same rows give the same entry, byte for byte. Nothing is made laxer than
+Laws of this module: no writes, no clock; the same rows give the same entry, byte for byte, but for an
+exception from verification, which ends with its date whatever its row says. Nothing is made laxer than
 configured: what cannot be used is compiled as it stands, and the worker refuses it.
 """
 
 import dataclasses
-from typing import Literal, TypeVar, cast
+import datetime
+from typing import Literal, NamedTuple, TypeVar, cast
 
 from aegis_site.kernel.fields import Sealed
 from hosts.models import Host
@@ -27,11 +29,20 @@ from upstream_tls.models import UpstreamTLSConfiguration
 Section = TypeVar("Section", Deadlines, PassiveHealth, Retries, HostLimits)
 
 
-def compile_host(host: Host) -> tuple[HostEntry, Sealed | None, Sealed | None]:
-    """The entry of an enabled host, its client key and the key of its certificate for clients, as sealed in their rows.
+class Compiled(NamedTuple):
+    """An entry, and what travels beside it, as sealed in the rows of the host.
 
-    A key is None unless its certificate is presented. No query when `with_configuration` was used.
+    A key is None unless its certificate is presented, `header_secrets` unless a rule has a secret value.
     """
+
+    entry: HostEntry
+    client_key: Sealed | None
+    downstream_key: Sealed | None
+    header_secrets: Sealed | None
+
+
+def compile_host(host: Host, *, now: datetime.datetime) -> Compiled:
+    """An enabled host for the workers. No query when `with_configuration` was used."""
     configuration = host.upstream_configuration
     downstream = host.downstream_configuration
     traffic = host.traffic_configuration
@@ -44,7 +55,7 @@ def compile_host(host: Host) -> tuple[HostEntry, Sealed | None, Sealed | None]:
         access_log=host.access_log,
         load_balancing=cast("LoadBalancing", str(host.load_balancing)),
         upstreams=_upstreams(host),
-        upstream_tls=_upstream_tls(configuration),
+        upstream_tls=_upstream_tls(configuration, now),
         downstream_tls=DownstreamTLS(
             certificate=downstream.certificate,
             key_spki_sha256=downstream.key_spki_sha256,
@@ -58,7 +69,12 @@ def compile_host(host: Host) -> tuple[HostEntry, Sealed | None, Sealed | None]:
         request_headers=_header_rules(traffic.request_headers),
         response_headers=_header_rules(traffic.response_headers),
     )
-    return entry, configuration.client_key if configuration.enabled else None, downstream.key
+    return Compiled(
+        entry=entry,
+        client_key=configuration.client_key if configuration.enabled else None,
+        downstream_key=downstream.key,
+        header_secrets=traffic.header_secrets,
+    )
 
 
 def _upstreams(host: Host) -> tuple[Upstream, ...]:
@@ -77,12 +93,12 @@ def _upstreams(host: Host) -> tuple[Upstream, ...]:
     )
 
 
-def _upstream_tls(configuration: UpstreamTLSConfiguration) -> UpstreamTLS:
+def _upstream_tls(configuration: UpstreamTLSConfiguration, now: datetime.datetime) -> UpstreamTLS:
     return UpstreamTLS(
         client_certificate=configuration.client_certificate if configuration.enabled else "",
         client_key_spki_sha256=configuration.client_key_spki_sha256 if configuration.enabled else "",
         ca_certificate=configuration.ca_certificate,
-        skip_verify=configuration.skip_verify,
+        skip_verify=configuration.is_verification_skipped(now),
         server_name=configuration.server_name,
         verify_name=configuration.verify_name,
         min_version=configuration.min_version,
@@ -103,7 +119,10 @@ def _section(kind: type[Section], traffic: TrafficConfiguration) -> Section:
 def _header_rules(rules: StoredRules) -> tuple[HeaderRule, ...]:
     return tuple(
         HeaderRule(
-            action=cast("Literal['set', 'add', 'remove']", rule["action"]), name=rule["name"], value=rule["value"]
+            action=cast("Literal['set', 'add', 'remove']", rule["action"]),
+            name=rule["name"],
+            value=rule.get("value", ""),
+            secret=rule.get("secret", ""),
         )
         for rule in rules
     )

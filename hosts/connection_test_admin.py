@@ -26,6 +26,7 @@ from unfold.admin import ModelAdmin
 
 from aegis_site.kernel.admin import action, display
 from aegis_site.kernel.errors import AegisError
+from aegis_site.kernel.throttling import TooManyTests, count_test
 from hosts.connection_test_panel import (
     FieldProblem,
     field_link,
@@ -107,6 +108,7 @@ class ConnectionTestAdmin(ModelAdmin):
         if problems := [*_form_problems(form), *_row_problems(formset)]:
             return _answer(html=problems_panel(problems), status=400)
         try:
+            count_test(request.user.pk)
             batch = request_tests(
                 host=form.instance,
                 domains=form.cleaned_data.get("domains", ()),
@@ -114,8 +116,12 @@ class ConnectionTestAdmin(ModelAdmin):
                 configuration=form.configuration,
                 user=request.user,
             )
+        except TooManyTests as error:
+            response = _not_tested(error, status=429)
+            response["Retry-After"] = str(error.wait_s)
+            return response
         except AegisError as error:
-            return _answer(html=problems_panel([FieldProblem(message=error.message, field=None)]), status=409)
+            return _not_tested(error, status=409)
         return _progress(current_tests(batch))
 
     @method_decorator(require_GET)
@@ -139,6 +145,7 @@ class ConnectionTestAdmin(ModelAdmin):
         host = Host.objects.with_configuration().get(pk=host_id)
         try:
             upstreams = _chosen(request, list(host.upstreams.all()))
+            count_test(request.user.pk)
             batch = request_tests_as_stored(host=host, upstreams=upstreams, user=request.user)
         except AegisError as error:
             self.message_user(request, error.message, messages.WARNING)
@@ -214,6 +221,10 @@ def _poll_url(tests: Sequence[ConnectionTest]) -> str | None:
 
 def _progress(tests: Sequence[ConnectionTest]) -> HttpResponse:
     return _answer(html=results_panel(tests), poll_url=_poll_url(tests), summary=summary(tests))
+
+
+def _not_tested(error: AegisError, *, status: int) -> HttpResponse:
+    return _answer(html=problems_panel([FieldProblem(message=error.message, field=None)]), status=status)
 
 
 def _answer(*, html: str, status: int = 200, **values: Mapping[str, Any] | str | None) -> HttpResponse:

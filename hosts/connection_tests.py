@@ -10,16 +10,15 @@ import datetime
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
-from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from aegis_site.kernel.audit.actor import Actor
 from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.keyring import SecretUnreadable
 from hosts.connection_test_run import PROBE_TIMEOUT_S
@@ -92,6 +91,11 @@ def candidate_configuration(host: Host, changes: UpstreamTLSChanges) -> Upstream
     return configuration
 
 
+def unattached(host: Host) -> Host:
+    """A host that is stored nowhere and asks as `host` would: its tests are never shown as those of `host`."""
+    return Host(name=host.name, preserve_host=host.preserve_host)
+
+
 @transaction.atomic
 def request_tests(
     *,
@@ -99,7 +103,7 @@ def request_tests(
     domains: Sequence[str],
     upstreams: Iterable[Upstream],
     configuration: UpstreamTLSConfiguration,
-    user: AbstractBaseUser | AnonymousUser | None,
+    user: Actor | None,
 ) -> uuid.UUID:
     """Have these upstreams tested with this configuration, saved or not. Returns the batch.
 
@@ -111,7 +115,7 @@ def request_tests(
     stored_jobs = _stored_jobs(stored) if stored is not None else {}
     tests = []
     for upstream in upstreams:
-        job = Job(spec=spec, host_field=_host_field(host, domains, upstream, configuration))
+        job = Job(spec=spec, host_field=host_field_of(host, domains, upstream, configuration))
         test = ConnectionTest(
             batch=batch,
             host=stored,
@@ -131,9 +135,7 @@ def request_tests(
     return batch
 
 
-def request_tests_as_stored(
-    *, host: Host, upstreams: Iterable[Upstream], user: AbstractBaseUser | AnonymousUser | None
-) -> uuid.UUID:
+def request_tests_as_stored(*, host: Host, upstreams: Iterable[Upstream], user: Actor | None) -> uuid.UUID:
     """As `request_tests`, with all that is saved of the host. Three queries more."""
     stored = Host.objects.with_configuration().get(pk=host.pk)
     configuration = stored.upstream_configuration
@@ -141,9 +143,12 @@ def request_tests_as_stored(
     return request_tests(host=stored, domains=domains, upstreams=upstreams, configuration=configuration, user=user)
 
 
-def current_tests(batch: uuid.UUID) -> list[ConnectionTest]:
-    """The tests of a batch as they stand now, failures first. Those that took too long expire here. Two queries."""
-    now, tests = timezone.now(), ConnectionTest.objects.filter(batch=batch)
+def current_tests(*batches: uuid.UUID) -> list[ConnectionTest]:
+    """The tests of these batches as they stand now. Those that took too long expire here. Two queries.
+
+    The newest batch comes first, and in it the failures.
+    """
+    now, tests = timezone.now(), ConnectionTest.objects.filter(batch__in=batches)
     overdue = tests.overdue(now, taken_within=TAKEN_WITHIN, ended_within=ANSWER_WITHIN)
     # Looked for before it is written, because every write on SQLite waits for its turn.
     if overdue.exists():
@@ -194,11 +199,49 @@ def last_outcomes(host_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, ConnectionTe
     return {test.host_id: test for test in tests if test.host_id is not None}
 
 
+def last_tests_of_upstreams(host_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, ConnectionTest]:
+    """Of each upstream of these hosts the last test of what is saved, with its result. One query."""
+    last = Upstream.objects.filter(host__in=list(host_ids)).values_list(_last_test_of_saved())
+    tests = ConnectionTest.objects.filter(pk__in=last).defer("job")
+    return {test.upstream_id: test for test in tests if test.upstream_id is not None}
+
+
+def ends_of_upstream_certificates() -> Iterator[tuple[uuid.UUID, datetime.datetime]]:
+    """Host, and the end of a certificate that its upstream showed at the last test of what is saved. One query."""
+    tests = ConnectionTest.objects.filter(pk__in=Upstream.objects.values_list(_last_test_of_saved()))
+    for host_id, not_after in tests.values_list("host_id", "result__chain__0__not_after"):
+        if host_id is not None and not_after is not None:
+            yield host_id, datetime.datetime.fromisoformat(not_after)
+
+
 def expire_lost_tests(*, now: datetime.datetime) -> int:
     """End the tests whose worker died, and delete those of hosts that were never saved. How many were ended."""
     ConnectionTest.objects.filter(host=None, created_at__lt=now - KEPT_WITHOUT_HOST).delete()
     overdue = ConnectionTest.objects.overdue(now, taken_within=TAKEN_WITHIN, ended_within=ANSWER_WITHIN)
     return overdue.expire(now)
+
+
+def host_field_of(
+    host: Host, domains: Sequence[str], upstream: Upstream, configuration: UpstreamTLSConfiguration
+) -> str:
+    """What the data plane would send: a name of the host when that is preserved, else the upstream's own name."""
+    if host.preserve_host and domains:
+        plain = next((name for name in domains if not name.startswith("*.")), None)
+        return plain or f"{WILDCARD_LABEL}{domains[0].removeprefix('*')}"
+    return own_authority(
+        scheme=upstream.scheme,
+        address=upstream.address,
+        port=upstream.port,
+        server_name=configuration.server_name,
+    )
+
+
+def _last_test_of_saved() -> Subquery:
+    """For a query over upstreams."""
+    done = ConnectionTest.objects.filter(
+        upstream=OuterRef("pk"), state=ConnectionTestState.DONE, is_of_saved_host=True
+    ).order_by("-created_at")
+    return Subquery(done.values("pk")[:1])
 
 
 def _stored_jobs(stored: Host) -> dict[uuid.UUID, tuple[str, int, Job]]:
@@ -213,23 +256,10 @@ def _stored_jobs(stored: Host) -> dict[uuid.UUID, tuple[str, int, Job]]:
         upstream.pk: (
             upstream.address,
             upstream.port,
-            Job(spec=spec, host_field=_host_field(stored, domains, upstream, configuration)),
+            Job(spec=spec, host_field=host_field_of(stored, domains, upstream, configuration)),
         )
         for upstream in stored.upstreams.all()
     }
-
-
-def _host_field(host: Host, domains: Sequence[str], upstream: Upstream, configuration: UpstreamTLSConfiguration) -> str:
-    """What the data plane would send: a name of the host when that is preserved, else the upstream's own name."""
-    if host.preserve_host and domains:
-        plain = next((name for name in domains if not name.startswith("*.")), None)
-        return plain or f"{WILDCARD_LABEL}{domains[0].removeprefix('*')}"
-    return own_authority(
-        scheme=upstream.scheme,
-        address=upstream.address,
-        port=upstream.port,
-        server_name=configuration.server_name,
-    )
 
 
 def _enqueue(test_ids: list[str]) -> None:

@@ -65,12 +65,12 @@ class DownstreamTLSAdmin(ModelAdmin):
 
     def _issue_server(self, request: HttpRequest, host: Host, form: HostForm) -> bool:
         try:
-            record = issue_certificate(form.downstream, host=host, domains=form.cleaned_data["domains"])
+            domains = form.cleaned_data["domains"]
+            record = issue_certificate(form.downstream, host=host, domains=domains, user=request.user)
         except AegisError as error:
             text = f"The host is saved but for its HTTPS settings; no certificate was issued: {error.message}."
             self.message_user(request, text, messages.ERROR)
             return False
-        self.log_change(request, host, f"Issued and installed the server certificate {record.serial_number}.")
         text = "Issued the server certificate {} and installed it. Clients that trust the local CA accept it."
         self.message_user(request, format_html(text, record.subject), messages.SUCCESS)
         return True

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from django.core.exceptions import ValidationError
 
+from aegis_site.kernel.audit.actor import Actor
 from aegis_site.kernel.fields import Sealed
 from hosts.models import DownstreamTLSConfiguration, Host
 from hosts.specs import DownstreamTLSChanges
@@ -63,7 +64,7 @@ def check_issuable(domains: Sequence[str]) -> None:
 
 
 def issue_certificate(
-    configuration: DownstreamTLSConfiguration, *, host: Host, domains: Sequence[str]
+    configuration: DownstreamTLSConfiguration, *, host: Host, domains: Sequence[str], user: Actor | None = None
 ) -> IssuedCertificate:
     """Has the local CA issue a certificate for `domains`, which are clean, and assigns it. The caller saves.
 
@@ -73,6 +74,7 @@ def issue_certificate(
         common_name=common_name_of(host, domains),
         subject_alt_names=[f"IP:{name}" if is_ipv4(name) else f"DNS:{name}" for name in domains],
         issued_for=f"host {host.name}",
+        user=user,
     )
     apply_downstream_tls(
         configuration, DownstreamTLSChanges(certificate=bundle.chain_pem, key=bundle.key_pem.decode("ascii"))

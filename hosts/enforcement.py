@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.models import AnonymousUser
-
+from aegis_site.kernel.audit.actor import Actor
+from aegis_site.kernel.audit.services import record
 from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.keyring import SecretUnreadable
-from hosts.connection_tests import candidate_configuration, request_tests, results_of, wait_for
+from hosts.audit import HOSTS
+from hosts.connection_tests import candidate_configuration, request_tests, results_of, unattached, wait_for
 from hosts.models import Host, Upstream
 from localca.selectors import active_authority
 from localca.services import IssuanceError, issue_client_certificate
@@ -34,8 +34,11 @@ Document: TypeAlias = dict[str, Any]
 
 OTHER_COMMON_NAME = "Aegis enforcement proof"
 
+# What the audit log says: that it was tried, whatever came of it.
+PROVED = "proved"
+
 # By these an upstream refuses a client over HTTP. 495 and 496 are nginx's own, for a bad and for no certificate.
-_REFUSING_STATUSES = frozenset((401, 403, 495, 496))
+REFUSING_STATUSES = frozenset((401, 403, 495, 496))
 
 # Failures that mean "not you" when the same upstream has just let the host in. A silent close is Node's way.
 _REFUSING_CODES = frozenset(
@@ -104,9 +107,7 @@ class EnforcementResult:
     attempts: tuple[Attempt, ...]
 
 
-def prove_enforcement(
-    *, host: Host, upstream: Upstream, user: AbstractBaseUser | AnonymousUser | None, may_issue: bool
-) -> EnforcementResult:
+def prove_enforcement(*, host: Host, upstream: Upstream, user: Actor | None, may_issue: bool) -> EnforcementResult:
     """Tries one upstream as the host, as nobody and, when it pays, under another certificate of the same CA.
 
     `may_issue`: the local CA may issue that other certificate, whose key is forgotten at once. Takes as long as two
@@ -115,15 +116,16 @@ def prove_enforcement(
     configuration = UpstreamTLSConfiguration.objects.filter(host=host).first()
     if configuration is None or not configuration.enabled:
         raise NothingToProve("client_certificate_missing", "mTLS is off: this host presents no certificate to anybody.")
+    record(user=user, action=PROVED, target_type=HOSTS.target_type, target_id=host.pk, target_name=host.name)
     nobody = candidate_configuration(host, UpstreamTLSChanges(enabled=False))
     as_host = _request(host, host, upstream, configuration, user)
-    as_nobody = _request(_nobody(host), host, upstream, nobody, user)
+    as_nobody = _request(unattached(host), host, upstream, nobody, user)
     own, none = _result(as_host), _result(as_nobody)
     result = judge(own, none)
     if result.verdict is not Verdict.ENFORCED or not may_issue:
         return result
-    stranger = _stranger(host, configuration)
-    return judge(own, none, _result(_request(_nobody(host), host, upstream, stranger, user))) if stranger else result
+    stranger = _stranger(host, configuration, user)
+    return judge(own, none, _result(_request(unattached(host), host, upstream, stranger, user))) if stranger else result
 
 
 def judge(own: Document, none: Document, other: Document | None = None) -> EnforcementResult:
@@ -149,7 +151,7 @@ def _verdict(own: Document, attempts: Sequence[Attempt]) -> tuple[Verdict, str]:
             Verdict.INCONCLUSIVE,
             f"The host itself does not get in ({as_host.message}): press Test Connection first.",
         )
-    if as_host.http_status in _REFUSING_STATUSES:
+    if as_host.http_status in REFUSING_STATUSES:
         return (
             Verdict.INCONCLUSIVE,
             f"The upstream answers {as_host.http_status} to the host as well: its own certificate is refused, or "
@@ -200,7 +202,7 @@ def _outcome(document: Document, own_status: int | None) -> Outcome:
     if status == own_status:
         return Outcome.ADMITTED
     # Another status is a refusal when it says so; a redirect to a login page, say, is the application's business.
-    return Outcome.REFUSED if status in _REFUSING_STATUSES else Outcome.UNCLEAR
+    return Outcome.REFUSED if status in REFUSING_STATUSES else Outcome.UNCLEAR
 
 
 def _status(document: Document) -> int | None:
@@ -211,17 +213,12 @@ def _reason(attempt: Attempt) -> str:
     return attempt.message or f"HTTP {attempt.http_status}"
 
 
-def _nobody(host: Host) -> Host:
-    """A host that is stored nowhere and asks as `host` would."""
-    return Host(name=host.name, preserve_host=host.preserve_host)
-
-
 def _request(
     asking: Host,
     host: Host,
     upstream: Upstream,
     configuration: UpstreamTLSConfiguration,
-    user: AbstractBaseUser | AnonymousUser | None,
+    user: Actor | None,
 ) -> uuid.UUID:
     domains = [domain.name for domain in host.domains.all()]
     return request_tests(host=asking, domains=domains, upstreams=[upstream], configuration=configuration, user=user)
@@ -231,7 +228,9 @@ def _result(batch: uuid.UUID) -> Document:
     return dict(results_of(wait_for(batch))[0])
 
 
-def _stranger(host: Host, configuration: UpstreamTLSConfiguration) -> UpstreamTLSConfiguration | None:
+def _stranger(
+    host: Host, configuration: UpstreamTLSConfiguration, user: Actor | None
+) -> UpstreamTLSConfiguration | None:
     """The host's configuration with another certificate of the local CA; None when its own is not from there."""
     authority = active_authority()
     top = parse_chain(configuration.client_certificate.encode("ascii"))[-1]
@@ -239,7 +238,7 @@ def _stranger(host: Host, configuration: UpstreamTLSConfiguration) -> UpstreamTL
         return None
     try:
         bundle = issue_client_certificate(
-            common_name=OTHER_COMMON_NAME, issued_for=f"proof of enforcement: {host.name}"
+            common_name=OTHER_COMMON_NAME, issued_for=f"proof of enforcement: {host.name}", user=user
         )
     except (IssuanceError, SecretUnreadable) as error:
         logger.warning("no other certificate for a proof of enforcement: %s", error)

@@ -4,6 +4,7 @@ Laws of this module:
 - No rule names a field by which the worker frames a message, chooses a host, or says who the client is.
 - A value is one line of visible ASCII: nothing that a parser could take for the end of a field (RFC 9110 section 5.5).
 - Refusals are django ValidationErrors keyed by `action`, `name` and `value`; in a text they name the line.
+- A text never shows a secret: the stored one is KEPT, and one that was typed and not saved ENTER_AGAIN.
 """
 
 import re
@@ -12,8 +13,10 @@ from enum import StrEnum
 
 from django.core.exceptions import ValidationError
 
+from aegis_site.kernel.masking import is_sensitive_field
 from hosts.specs import HeaderRuleSpec
 from proxyworker.snapshot import FORWARDED_PREFIX, RESERVED_REQUEST_FIELDS, RESERVED_RESPONSE_FIELDS
+from upstream_tls.changes import KEEP, Keep
 
 MAX_RULES = 50
 MAX_NAME_CHARACTERS = 200
@@ -25,6 +28,12 @@ ACTIONS = ("set", "add", "remove")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110 section 5.5 without obs-text and tabs.
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+
+# What stands in a text for a value. Neither could be one: values are ASCII.
+KEPT = "••• kept"
+ENTER_AGAIN = "••• enter again"
+
+_MARK = "secret"
 
 _SYNTAX = "Write “set Name: value”, “add Name: value” or “remove Name”."
 
@@ -79,20 +88,49 @@ def parse_rules(text: str, direction: Direction) -> tuple[HeaderRuleSpec, ...]:
 
 
 def write_rules(rules: Iterable[Mapping[str, str]]) -> str:
-    """Stored rules as the text that `parse_rules` reads."""
-    return "\n".join(
-        f"{rule['action']} {rule['name']}" + (f": {rule['value']}" if rule["action"] != "remove" else "")
-        for rule in rules
-    )
+    """Stored rules as the text that `parse_rules` reads; secrets are KEPT."""
+    return "\n".join(_write_line(rule) for rule in rules)
+
+
+def without_secrets(text: str) -> str:
+    """A text that was refused, to be shown again: where a value may be a secret, it has to be entered again."""
+    return "\n".join(_without_secret(line) for line in text.splitlines())
+
+
+def _write_line(rule: Mapping[str, str]) -> str:
+    if "secret" in rule:
+        return f"{rule['action']} {_MARK} {rule['name']}: {KEPT}"
+    return f"{rule['action']} {rule['name']}" + (f": {rule['value']}" if rule["action"] != "remove" else "")
 
 
 def _parse_line(line: str) -> HeaderRuleSpec:
-    word, _, rest = line.partition(" ")
-    action, field = (word.lower(), rest) if word.lower() in ACTIONS else ("set", line)
-    name, colon, value = field.partition(":")
+    action, is_secret, field = _words(line)
+    name, colon, value = (part.strip() for part in field.partition(":"))
     if not colon and action != "remove":
         raise ValidationError(_SYNTAX, code="invalid")
-    return HeaderRuleSpec(action=action, name=name.strip(), value=value.strip())
+    if value == ENTER_AGAIN:
+        raise ValidationError("Enter the value again: it was not saved, and is not sent back.", code="required")
+    is_kept = value == KEPT or (not value and action != "remove" and (is_secret or is_sensitive_field(name)))
+    return HeaderRuleSpec(action=action, name=name, value=KEEP if is_kept else value, sensitive=is_secret)
+
+
+def _words(line: str) -> tuple[str, bool, str]:
+    """The action of a line, whether it says that its value is a secret, and what follows."""
+    word, _, rest = line.partition(" ")
+    action, field = (word.lower(), rest.strip()) if word.lower() in ACTIONS else ("set", line)
+    word, _, rest = field.partition(" ")
+    return (action, True, rest) if word.lower() == _MARK else (action, False, field)
+
+
+def _without_secret(line: str) -> str:
+    _, is_secret, field = _words(line.strip())
+    name, colon, value = field.partition(":")
+    if not colon:
+        # No rule at all: what looks like a credential may stand anywhere in it.
+        return ENTER_AGAIN if is_secret or (" " in field.strip() and is_sensitive_field(field, field)) else line
+    if value.strip() in ("", KEPT) or not (is_secret or is_sensitive_field(name, value)):
+        return line
+    return f"{line.partition(':')[0]}: {ENTER_AGAIN}"
 
 
 def _check_action(rule: HeaderRuleSpec, direction: Direction) -> None:
@@ -114,6 +152,8 @@ def _check_name(rule: HeaderRuleSpec, direction: Direction) -> None:
 
 
 def _check_value(rule: HeaderRuleSpec, direction: Direction) -> None:
+    if isinstance(rule.value, Keep):
+        return
     if rule.action == "remove":
         if rule.value:
             raise ValidationError("A field is removed by its name alone, whatever its value.", code="invalid")

@@ -1,8 +1,9 @@
 """Proxy hosts, what of them is published, and what the workers say about it.
 
 Laws of this module:
-- `hosts.services` and the host editor are the only writers of Host, Domain, Upstream, DownstreamTLSConfiguration and
-  TrafficConfiguration; every write of any of them also saves the Host, so `updated_at` names the version of the whole.
+- `hosts.services`, `hosts.skip_verify` and the host editor are the only writers of Host, Domain, Upstream,
+  DownstreamTLSConfiguration and TrafficConfiguration; every write of any of them also saves the Host, so `updated_at`
+  names the version of the whole.
 - `hosts.connection_tests` is the only writer of ConnectionTest.
 - `hosts.publish` is the only writer of CompiledHost and GenerationCounter, `hosts.worker_feed` of ProxyWorker
   and UpstreamFailure.
@@ -17,13 +18,13 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-from aegis_site.kernel.certificates import CertificateFacts, describe
+from aegis_site.kernel.certificates import CertificateFacts
 from aegis_site.kernel.fields import SealedField
 from hosts.querysets import CompiledHostQuerySet, ConnectionTestQuerySet, HostQuerySet
 from hosts.traffic_models import TrafficConfiguration
 from hosts.validators import Between, clean_address, validate_printable
 from upstream_tls.models import UpstreamTLSConfiguration
-from upstream_tls.tls.credentials import parse_chain
+from upstream_tls.stored import stored_certificates, stored_facts
 
 MAX_WEIGHT = 1000
 
@@ -71,6 +72,7 @@ class Host(models.Model):
 
     class Meta:
         ordering = ["name"]
+        permissions = [("export_host_secrets", "Can export the keys of hosts, sealed to a passphrase")]
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(load_balancing__in=LoadBalancing.values), name="hosts_host_load_balancing"
@@ -192,13 +194,13 @@ class DownstreamTLSConfiguration(models.Model):
 
     @property
     def chain(self) -> tuple[x509.Certificate, ...]:
-        """The stored chain, leaf first; empty when there is none. Parses at each call."""
-        return parse_chain(self.certificate.encode("ascii")) if self.certificate else ()
+        """The stored chain, leaf first; empty when there is none."""
+        return stored_certificates(self.certificate)
 
     @property
     def certificate_facts(self) -> tuple[CertificateFacts, ...]:
-        """The facts of the stored chain. Parses at each call."""
-        return tuple(describe(certificate) for certificate in self.chain)
+        """The facts of the stored chain."""
+        return stored_facts(self.certificate)
 
 
 class CompiledHost(models.Model):
@@ -212,6 +214,7 @@ class CompiledHost(models.Model):
     generation = models.PositiveBigIntegerField(unique=True)
     client_key = SealedField()
     downstream_key = SealedField()
+    header_secrets = SealedField()
     problem = models.TextField(blank=True, help_text="Why the host answers 502 until it is configured anew.")
     downstream_problem = models.TextField(
         blank=True, help_text="Why the host refuses HTTPS until it is configured anew."

@@ -1,7 +1,8 @@
 """From changed rows to the workers: compile, give out a generation, tell them.
 
 Laws of this module:
-- Commit first, then publish. Whoever changes a host calls `publish_on_commit` inside the same transaction.
+- Commit first, then publish. Whoever changes a host calls `publish_on_commit` inside the same transaction; who changes
+  many of them in one does so within `publishing_together`.
 - The counter is locked first and the rows are read under that lock, until the commit. So a generation never commits
   before a smaller one, and of two changes of one host the later one is published last.
 - An equal entry publishes nothing.
@@ -10,7 +11,9 @@ Laws of this module:
 
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import redis
 from django.conf import settings
@@ -30,6 +33,8 @@ logger = logging.getLogger(__name__)
 # Whoever saves a host waits for connect and reply.
 SIGNAL_TIMEOUT_S = 0.5
 
+_gathered: ContextVar[set[uuid.UUID] | None] = ContextVar("hosts_to_publish", default=None)
+
 
 def publish_on_commit(host_ids: Iterable[uuid.UUID]) -> None:
     """Publish these hosts, changed or deleted, when the present transaction commits.
@@ -37,7 +42,21 @@ def publish_on_commit(host_ids: Iterable[uuid.UUID]) -> None:
     A failure then is logged and healed by `hosts.tasks.compile_changed_hosts`: the change itself is committed.
     """
     identifiers = tuple(host_ids)
+    gathered = _gathered.get()
+    if gathered is not None:
+        gathered.update(identifiers)
+        return
     transaction.on_commit(lambda: publish(identifiers), robust=True)
+
+
+@contextmanager
+def publishing_together(host_ids: set[uuid.UUID]) -> Iterator[None]:
+    """What the block would publish is only added to `host_ids`; the caller publishes it, in the same transaction."""
+    token = _gathered.set(host_ids)
+    try:
+        yield
+    finally:
+        _gathered.reset(token)
 
 
 def publish(host_ids: Iterable[uuid.UUID]) -> None:
@@ -65,7 +84,8 @@ def compile_hosts(host_ids: Iterable[uuid.UUID]) -> int | None:
             row.generation = counter.value
         # A host that was deleted before its first compile leaves no trace: no worker knows it.
         if row.generation:
-            row.save()
+            # Its key is known before: without being told, Django would try to update a row that is not there.
+            row.save(force_insert=row._state.adding)
     if counter.value == before:
         return None
     counter.save(update_fields=["value"])
@@ -102,26 +122,33 @@ def _refresh(row: CompiledHost, host: Host | None) -> bool:
     row.schema_version = SCHEMA_VERSION
     row.source_updated_at = host.updated_at if host else None
     row.name = host.name if host else row.name
-    row.entry_json, row.digest, client_key, downstream_key = "", "", None, None
+    row.entry_json, row.digest = "", ""
+    row.client_key = row.downstream_key = row.header_secrets = None
+    row.problem = row.downstream_problem = ""
     if host is not None and host.enabled:
-        entry, client_key, downstream_key = compile_host(host)
-        row.entry_json = encode_entry(entry)
+        compiled = compile_host(host, now=row.compiled_at)
+        row.entry_json = encode_entry(compiled.entry)
         row.digest = entry_digest(row.entry_json)
-    row.client_key, row.problem = _copy_key(client_key, "client key")
-    row.downstream_key, row.downstream_problem = _copy_key(downstream_key, "key of the certificate for clients")
+        row.client_key, key_problem = _copy(compiled.client_key, "client key")
+        row.header_secrets, rules_problem = _copy(compiled.header_secrets, "values of header rules")
+        row.problem = " ".join(filter(None, (key_problem, rules_problem)))
+        row.downstream_key, row.downstream_problem = _copy(
+            compiled.downstream_key, "key of the certificate for clients"
+        )
     return _published(row) != before
 
 
 def _published(row: CompiledHost) -> tuple[object, ...]:
-    """What workers make of a row. Another key is another entry: its fingerprint is in there."""
-    return row.entry_json, row.problem, row.client_key is None, row.downstream_problem, row.downstream_key is None
+    """What workers make of a row. Another secret is another entry: its fingerprint or name is in there."""
+    sealed = (row.client_key, row.downstream_key, row.header_secrets)
+    return row.entry_json, row.problem, row.downstream_problem, [secret is None for secret in sealed]
 
 
-def _copy_key(key: Sealed | None, what: str) -> tuple[Sealed | None, str]:
-    """The key, to be sealed anew for the compiled row, or why that is impossible."""
-    if key is None:
+def _copy(secret: Sealed | None, what: str) -> tuple[Sealed | None, str]:
+    """The secret, to be sealed anew for the compiled row, or why that is impossible."""
+    if secret is None:
         return None, ""
     try:
-        return Sealed.of(key.reveal()), ""
+        return Sealed.of(secret.reveal()), ""
     except AegisError as error:
         return None, f"The {what} cannot be opened: {error.message}."

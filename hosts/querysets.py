@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from django.db import models
 
+from hosts.sections import related_names
+
 if TYPE_CHECKING:
     from hosts.models import CompiledHost, ConnectionTest, Host  # noqa: F401 (type parameters)
 
@@ -12,9 +14,13 @@ if TYPE_CHECKING:
 class HostQuerySet(models.QuerySet["Host"]):
     """Questions about hosts."""
 
+    def with_settings(self) -> "HostQuerySet":
+        """With the rows of which a host has one each: one query."""
+        return self.select_related("upstream_tls", "downstream_tls", "traffic", *related_names())
+
     def with_configuration(self) -> "HostQuerySet":
         """With all that is shown or compiled of a host: three queries, whatever the number of hosts."""
-        return self.select_related("upstream_tls", "downstream_tls", "traffic").prefetch_related("domains", "upstreams")
+        return self.with_settings().prefetch_related("domains", "upstreams")
 
 
 class CompiledHostQuerySet(models.QuerySet["CompiledHost"]):

@@ -3,27 +3,26 @@
 Laws of this module:
 - All errors of a request at once, keyed by path: `name`, `domains`, `upstreams[0].address`, `upstream_tls.client_key`.
 - Each service is one transaction that saves the Host row and ends in `publish_on_commit`.
-- The history names what was changed, never a value.
+- The audit log has what each changed, before and after, and never a secret (`hosts.audit`).
 """
 
-import dataclasses
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
 
-from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
-from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from aegis_site.kernel.audit.actor import Actor
+from aegis_site.kernel.audit.recording import changing
+from hosts.audit import HOSTS, described
 from hosts.downstream_tls import apply_downstream_tls, check_issuable, common_name_of, issue_certificate
 from hosts.field_errors import FieldErrors
-from hosts.models import DownstreamTLSConfiguration, Host, Upstream
+from hosts.models import Domain, DownstreamTLSConfiguration, Host, Upstream
 from hosts.publish import publish_on_commit
+from hosts.sections import apply_sections
 from hosts.selectors import domains_of_other_hosts
-from hosts.specs import DownstreamTLSChanges, HostSpec, UpstreamSpec
-from hosts.traffic import SECTIONS, apply_traffic
+from hosts.specs import HostSpec, UpstreamSpec
+from hosts.traffic import apply_traffic
 from hosts.traffic_models import TrafficConfiguration
 from hosts.validators import clean_domain
 from localca.models import IssuedCertificate
@@ -32,28 +31,30 @@ from upstream_tls.changes import KEEP, Keep, UpstreamTLSChanges
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.services import apply_changes
 
-# As `request.user` is typed; who is not signed in leaves no history.
-Actor: TypeAlias = AbstractBaseUser | AnonymousUser
-
 MAX_DOMAINS = 500
 MAX_UPSTREAMS = 100
 
+# What the audit log says of a host that got a certificate of the local CA.
+ISSUED = "issued"
+
 
 @transaction.atomic
-def create_host(*, spec: HostSpec, user: Actor | None) -> Host:
-    """A new host. Raises ValidationError."""
-    host = Host()
-    _write(host, spec)
-    _log(user, host, ADDITION, "")
+def create_host(*, spec: HostSpec, user: Actor | None, host_id: uuid.UUID | None = None) -> Host:
+    """A new host, with `host_id` when it had one elsewhere; no stored host has it. Raises ValidationError."""
+    host = Host() if host_id is None else Host(id=host_id)
+    with changing(HOSTS, [host.pk], user=user, found={}):
+        _write(host, spec, user)
     return host
 
 
 @transaction.atomic
 def update_host(*, host: Host, spec: HostSpec, user: Actor | None) -> Host:
     """Change what `spec` names. Returns the host as it is now. Raises ValidationError, Host.DoesNotExist."""
-    current = Host.objects.select_for_update().get(pk=host.pk)
-    _write(current, spec)
-    _log(user, current, CHANGE, f"Changed {', '.join(_named(spec)) or 'nothing'}.")
+    # First the lock: PostgreSQL would show joined rows as they were before it was waited for.
+    Host.objects.select_for_update().get(pk=host.pk)
+    current = Host.objects.with_settings().get(pk=host.pk)
+    with changing(HOSTS, [current.pk], user=user, found={current.pk: described(current)}):
+        _write(current, spec, user)
     return current
 
 
@@ -64,12 +65,10 @@ def delete_host(*, host: Host, user: Actor | None) -> None:
 
 @transaction.atomic
 def delete_hosts(*, hosts: Iterable[Host], user: Actor | None) -> None:
-    """As `delete_host`, for several at once. Without a user nothing is logged: the caller does it."""
-    doomed = list(hosts)
-    for host in doomed:
-        _log(user, host, DELETION, "")
-    identifiers = [host.pk for host in doomed]
-    Host.objects.filter(pk__in=identifiers).delete()
+    """As `delete_host`, for several at once."""
+    identifiers = [host.pk for host in hosts]
+    with changing(HOSTS, identifiers, user=user):
+        Host.objects.filter(pk__in=identifiers).delete()
     publish_on_commit(identifiers)
 
 
@@ -81,16 +80,17 @@ def install_issued_certificate(*, host: Host, user: Actor | None) -> IssuedCerti
     localca.services.IssuanceError, SecretUnreadable.
     """
     common_name = common_name_of(host, [domain.name for domain in host.domains.all()[:1]])
-    bundle = issue_client_certificate(common_name=common_name, issued_for=f"host {host.name}")
+    bundle = issue_client_certificate(common_name=common_name, issued_for=f"host {host.name}", user=user)
     changes = UpstreamTLSChanges(
         enabled=True, client_certificate=bundle.chain_pem, client_key=bundle.key_pem.decode("ascii")
     )
     configuration = UpstreamTLSConfiguration.objects.get(host=host)
     apply_changes(configuration, changes)
-    configuration.save()
-    host.save()
+    with changing(HOSTS, [host.pk], user=user, action=ISSUED):
+        configuration.save()
+        # Only that: whatever else the caller's copy says may be old.
+        host.save(update_fields=["updated_at"])
     publish_on_commit([host.pk])
-    _log(user, host, CHANGE, f"Issued and installed the client certificate {bundle.record.serial_number}.")
     return bundle.record
 
 
@@ -118,29 +118,32 @@ def clean_domains(names: Iterable[str], *, host_id: uuid.UUID) -> list[str]:
 
 def write_domains(host: Host, names: Sequence[str]) -> None:
     """Make `names`, already clean, the domains of a saved host. Unchanged ones keep their row."""
-    host.domains.exclude(name__in=names).delete()
-    positions = dict(host.domains.values_list("name", "position"))
+    stored = {domain.name: domain for domain in Domain.objects.filter(host=host)}
+    if gone := stored.keys() - set(names):
+        host.domains.filter(name__in=gone).delete()
+    Domain.objects.bulk_create(
+        Domain(host=host, name=name, position=position) for position, name in enumerate(names) if name not in stored
+    )
     for position, name in enumerate(names):
-        if name not in positions:
-            host.domains.create(name=name, position=position)
-        elif positions[name] != position:
+        if name in stored and stored[name].position != position:
             host.domains.filter(name=name).update(position=position)
 
 
-def _write(host: Host, spec: HostSpec) -> None:
+def _write(host: Host, spec: HostSpec, user: Actor | None) -> None:
     errors = FieldErrors()
     is_new = host._state.adding
     _assign(host, spec)
     with errors.under(""):
-        host.full_clean()
+        # Choices say what the constraints say; asking the database for each would make an import wait.
+        host.full_clean(exclude={"id"}, validate_constraints=False)
     domains: list[str] | None = None
     if is_new or spec.domains is not KEEP:
         with errors.under("domains"):
             domains = clean_domains(() if isinstance(spec.domains, Keep) else spec.domains, host_id=host.pk)
-    upstreams = None if isinstance(spec.upstreams, Keep) else _clean_upstreams(host, spec.upstreams, errors)
+    upstreams, gone = ((), ()) if isinstance(spec.upstreams, Keep) else _clean_upstreams(host, spec.upstreams, errors)
     configuration = UpstreamTLSConfiguration(host=host) if is_new else host.upstream_configuration
     with errors.under("upstream_tls"):
-        apply_changes(configuration, spec.upstream_tls)
+        apply_changes(configuration, spec.upstream_tls, user_name=user.get_username() if user is not None else "")
     downstream = DownstreamTLSConfiguration(host=host) if is_new else host.downstream_configuration
     is_issuing = spec.downstream_tls.issue is True
     with errors.under("downstream_tls"):
@@ -151,19 +154,19 @@ def _write(host: Host, spec: HostSpec) -> None:
             check_issuable(names)
     traffic = TrafficConfiguration(host=host) if is_new else host.traffic_configuration
     apply_traffic(traffic, spec, errors)
+    sections = list(apply_sections(host, spec.sections, errors, is_new=is_new))
     errors.raise_if_any()
     if is_issuing:
         issue_certificate(downstream, host=host, domains=names)
     host.save()
     if domains is not None:
         write_domains(host, domains)
-    if upstreams is not None:
-        host.upstreams.exclude(pk__in=[upstream.pk for upstream in upstreams]).delete()
-        for upstream in upstreams:
-            upstream.save()
-    configuration.save()
-    downstream.save()
-    traffic.save()
+    if gone:
+        host.upstreams.filter(pk__in=[upstream.pk for upstream in gone]).delete()
+    for upstream in upstreams:
+        upstream.save()
+    for row in (configuration, downstream, traffic, *sections):
+        row.save()
     publish_on_commit([host.pk])
 
 
@@ -175,7 +178,10 @@ def _assign(host: Host, spec: HostSpec) -> None:
         host.name = spec.name.strip()
 
 
-def _clean_upstreams(host: Host, specs: Sequence[UpstreamSpec], errors: FieldErrors) -> list[Upstream]:
+def _clean_upstreams(
+    host: Host, specs: Sequence[UpstreamSpec], errors: FieldErrors
+) -> tuple[Sequence[Upstream], Sequence[Upstream]]:
+    """The upstreams that a host will have, and those of its stored ones that it will not have any more."""
     if len(specs) > MAX_UPSTREAMS:
         with errors.under("upstreams"):
             raise ValidationError(f"A host has at most {MAX_UPSTREAMS} upstreams.", code="max_length")
@@ -194,37 +200,18 @@ def _clean_upstreams(host: Host, specs: Sequence[UpstreamSpec], errors: FieldErr
             drain=spec.drain,
         )
         with errors.under(f"upstreams[{position}]"):
-            upstream.full_clean(exclude={"host"})
+            # Nothing but its key is unique, and choices and validators say what the constraints say.
+            upstream.full_clean(exclude={"host"}, validate_unique=False, validate_constraints=False)
         upstream.host = host
         same = stored.get(spec.upstream_id) if spec.upstream_id else by_target.get(_target(upstream))
         if same is not None and stored.pop(same.pk, None) is not None:
             upstream.pk = same.pk
             upstream._state.adding = False
+        elif spec.upstream_id and spec.brings_id:
+            upstream.pk = spec.upstream_id
         upstreams.append(upstream)
-    return upstreams
+    return upstreams, list(stored.values())
 
 
 def _target(upstream: Upstream) -> tuple[str, str, int]:
     return upstream.scheme, upstream.address, upstream.port
-
-
-def _named(spec: HostSpec) -> list[str]:
-    """The paths that a spec changes, for the history."""
-    parts: list[tuple[str, HostSpec | UpstreamTLSChanges | DownstreamTLSChanges]] = [
-        ("", spec),
-        ("upstream_tls.", spec.upstream_tls),
-        ("downstream_tls.", spec.downstream_tls),
-    ]
-    unnamed = ("upstream_tls", "downstream_tls", "client_key_passphrase", "key_passphrase", *SECTIONS)
-    named = [
-        prefix + field.name
-        for prefix, part in parts
-        for field in dataclasses.fields(part)
-        if field.name not in unnamed and getattr(part, field.name) is not KEEP
-    ]
-    return [*named, *(f"{section}.{name}" for section in SECTIONS for name in getattr(spec, section))]
-
-
-def _log(user: Actor | None, host: Host, action: int, message: str) -> None:
-    if user is not None and user.pk is not None:
-        LogEntry.objects.log_actions(user.pk, [host], action, message, single_object=True)

@@ -6,13 +6,17 @@ Laws of this module: plain values; what is not given is KEEP: the stored value, 
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from upstream_tls.changes import KEEP, Keep, UpstreamTLSChanges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamSpec:
-    """One upstream. `upstream_id` names the stored one that it replaces; without it, the same target keeps its id."""
+    """One upstream. `upstream_id` names the stored one that it replaces; without it, the same target keeps its id.
+
+    `brings_id`: the id is that of no stored upstream, of any host, and a new one is to have it.
+    """
 
     address: str
     port: int
@@ -22,6 +26,7 @@ class UpstreamSpec:
     backup: bool = False
     drain: bool = False
     upstream_id: uuid.UUID | None = None
+    brings_id: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +48,17 @@ class DownstreamTLSChanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderRuleSpec:
-    """One change to a header section, as `proxyworker.snapshot.HeaderRule`."""
+    """One change to a header section, as `proxyworker.snapshot.HeaderRule`.
+
+    A `value` that is not given is that of the stored rule of this action and name; a rule that removes has none. It is
+    stored as a secret when it is `sensitive`, or looks as if it were.
+    """
 
     action: str
     name: str
     # May be a token for the upstream.
-    value: str = field(default="", repr=False)
+    value: str | Keep = field(default=KEEP, repr=False)
+    sensitive: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +66,8 @@ class HostSpec:
     """A host, or the parts of it that change. `domains`, `upstreams` and header rules are whole and in order.
 
     `timeouts`, `passive_health`, `retries` and `limits` have new values by name, as in `proxyworker.snapshot`
-    (`timeouts`: Deadlines); what they do not name is kept.
+    (`timeouts`: Deadlines); what they do not name is kept. So have `sections`, by the name of the section
+    (`hosts.sections`).
     """
 
     name: str | Keep = KEEP
@@ -75,3 +86,4 @@ class HostSpec:
     limits: Mapping[str, float] = field(default_factory=dict)
     request_headers: tuple[HeaderRuleSpec, ...] | Keep = KEEP
     response_headers: tuple[HeaderRuleSpec, ...] | Keep = KEEP
+    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)

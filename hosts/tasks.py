@@ -10,6 +10,7 @@ from hosts.connection_tests import expire_lost_tests
 from hosts.models import ProxyWorker
 from hosts.publish import publish
 from hosts.selectors import hosts_to_compile
+from hosts.skip_verify import end_exceptions
 
 # Workers report every few seconds. The admin calls one lost long before it is forgotten.
 FORGET_WORKER_AFTER = datetime.timedelta(hours=1)
@@ -19,6 +20,12 @@ FORGET_WORKER_AFTER = datetime.timedelta(hours=1)
 def compile_changed_hosts() -> None:
     """Publish what should be published and is not: a process died after its commit, or a key opens again."""
     publish(hosts_to_compile())
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def end_skip_verify() -> None:
+    """Verify upstreams again whose exception from verification is over."""
+    end_exceptions(now=timezone.now())
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]

@@ -13,13 +13,14 @@ from django.db.models import Field
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from hosts.field_errors import FieldErrors
-from hosts.header_rules import Direction, parse_rules, write_rules
+from hosts.header_rules import Direction, parse_rules, without_secrets, write_rules
 from hosts.specs import HostSpec
 from hosts.traffic import SECTION_OF, SECTIONS, apply_traffic
 from hosts.traffic_models import TrafficConfiguration
 from upstream_tls.changes import KEEP
 
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_RULE_PATH = re.compile(r"(?P<name>(?:request|response)_headers)\[(?P<position>[0-9]+)\](?:\.[a-z]+)?")
 _SIZE = re.compile(r"([0-9]{1,16})\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
 _RULES_ATTRIBUTES = {
@@ -63,6 +64,10 @@ class HeaderRulesField(forms.CharField):
     def to_python(self, value: Any) -> Any:
         return parse_rules(super().to_python(value) or "", self.direction)
 
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """What a page shows again: a secret that was typed into it does not come back."""
+        return without_secrets(data) if isinstance(data, str) else data
+
 
 def _column(name: str) -> "Field[Any, Any]":
     return cast("Field[Any, Any]", TrafficConfiguration._meta.get_field(name))
@@ -102,8 +107,9 @@ class TrafficFields(forms.ModelForm):  # type: ignore[type-arg]
         Direction.REQUEST,
         label="To the upstream",
         help_text="One rule in a line: “set Name: value” replaces, “add Name: value” adds, “remove Name” drops. They "
-        "are applied in this order, after everything the proxy does by itself. Values are no secrets: they are stored "
-        "as they are.",
+        "are applied in this order, after everything the proxy does by itself. “set secret Name: value” stores the "
+        "value encrypted and never shows it again, as with every name that looks like a credential; left as “••• kept” "
+        "or empty, it stays.",
     )
     response_headers = HeaderRulesField(
         Direction.RESPONSE, label="To the client", help_text="The same for what clients are answered."
@@ -139,8 +145,17 @@ class TrafficFields(forms.ModelForm):  # type: ignore[type-arg]
             errors.raise_if_any()
         except ValidationError as error:
             for path, problems in error.error_dict.items():
-                name = path.rpartition(".")[2]
-                self.add_error(None if name == NON_FIELD_ERRORS else name, problems)
+                self._add_errors(path, problems)
+
+    def _add_errors(self, path: str, problems: list[ValidationError]) -> None:
+        if rule := _RULE_PATH.fullmatch(path):
+            name, number = rule["name"], int(rule["position"]) + 1
+            for problem in problems:
+                for message in problem.messages:
+                    self.add_error(name, ValidationError(f"Rule {number}: {message}", code=problem.code))
+            return
+        name = path.rpartition(".")[2]
+        self.add_error(None if name == NON_FIELD_ERRORS else name, problems)
 
     def _values(self, section: str) -> dict[str, float]:
         defaults = SECTIONS[section]()

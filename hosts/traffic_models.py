@@ -12,10 +12,13 @@ from typing import TypeAlias
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from aegis_site.kernel.fields import SealedField
 from hosts.validators import Between
 from proxyworker.snapshot import Deadlines, HostLimits, PassiveHealth, Retries
 
-StoredRules: TypeAlias = list[dict[str, str]]
+# `action`, `name`, and either `value` or `secret` (`hosts.header_secrets`).
+StoredRule: TypeAlias = dict[str, str]
+StoredRules: TypeAlias = list[StoredRule]
 
 _DAY_S = 86_400
 
@@ -136,9 +139,11 @@ class TrafficConfiguration(models.Model):
         validators=[BOUNDS["max_body_bytes"]],
         help_text="Such as 10m or 512k; larger ones get 413. 0: no limit.",
     )
-    # In order, each with action, name and value. A list of its own rows would be read and written whole all the same.
+    # In order. A list of its own rows would be read and written whole all the same.
     request_headers: "models.JSONField[StoredRules, StoredRules]" = models.JSONField(default=list)
     response_headers: "models.JSONField[StoredRules, StoredRules]" = models.JSONField(default=list)
+    # The secret values of both, as JSON by name.
+    header_secrets = SealedField("Values of header rules")
 
     class Meta:
         verbose_name = "traffic configuration"

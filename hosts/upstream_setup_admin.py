@@ -16,6 +16,7 @@ from unfold.admin import ModelAdmin
 from aegis_site.kernel.admin import action
 from aegis_site.kernel.downloads import attachment
 from aegis_site.kernel.errors import AegisError
+from aegis_site.kernel.throttling import count_test
 from hosts.connection_tests import first_upstream, one_upstream
 from hosts.enforcement import EnforcementResult, Verdict, prove_enforcement
 from hosts.models import Host, Scheme, Upstream
@@ -47,6 +48,7 @@ class UpstreamSetupAdmin(ModelAdmin):
         if not self.has_change_permission(request, host):
             raise PermissionDenied
         try:
+            count_test(request.user.pk)
             return prove_enforcement(
                 host=host,
                 upstream=_chosen(host, request.POST.get("upstream", "")),

@@ -22,7 +22,7 @@ ROWS_AT_ONCE = 200
 
 
 class KeyUnusable(AegisError):
-    """A certificate is presented, but its key could not be published."""
+    """A certificate is presented, or a header rule applied, but the secret that it needs could not be published."""
 
 
 class DatabaseFeed:
@@ -75,14 +75,15 @@ def _loaded(row: CompiledHost) -> LoadedEntry:
         generation=row.generation,
         digest=row.digest,
         entry_json=row.entry_json,
-        open_client_key=_key_opener(row.client_key, "client_key_unusable", row.problem),
-        open_downstream_key=_key_opener(row.downstream_key, "key_unusable", row.downstream_problem),
+        open_client_key=_opener(row.client_key, "client_key_unusable", row.problem),
+        open_downstream_key=_opener(row.downstream_key, "key_unusable", row.downstream_problem),
+        open_header_secrets=_opener(row.header_secrets, "header_secrets_unusable", row.problem),
     )
 
 
-def _key_opener(key: Sealed | None, code: str, problem: str) -> Callable[[], bytes] | None:
-    if key is not None:
-        return key.reveal
+def _opener(secret: Sealed | None, code: str, problem: str) -> Callable[[], bytes] | None:
+    if secret is not None:
+        return secret.reveal
     if not problem:
         return None
 

@@ -11,10 +11,13 @@ from typing import Any
 
 from cryptography import x509
 from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from aegis_site.kernel.api import CertificateFactsSerializer, StrictSerializer
+from hosts.api.results import RejectedHostSerializer, WarningSerializer
 from hosts.api.traffic_serializers import (
     HeaderRuleSerializer,
     LimitsSerializer,
@@ -24,7 +27,8 @@ from hosts.api.traffic_serializers import (
     traffic_of,
 )
 from hosts.downstream_lint import lint_downstream
-from hosts.models import DownstreamTLSConfiguration, Host, LoadBalancing, ProxyWorker, Upstream
+from hosts.models import DownstreamTLSConfiguration, Host, LoadBalancing, ProxyWorker, Scheme, Upstream
+from hosts.sections import registered, values_of
 from hosts.specs import DownstreamTLSChanges, HostSpec, UpstreamSpec
 from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import TLSVersion, UpstreamTLSConfiguration, default_alpn
@@ -34,10 +38,13 @@ from upstream_tls.selectors import HostNames, host_names_by_key, local_authoriti
 class Text(serializers.CharField):
     """Any text, exactly as sent; what it may be is the services' business."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, document: dict[str, Any] | None = None, **options: Any) -> None:
         super().__init__(allow_blank=True, trim_whitespace=False, required=False, **options)
+        # What the OpenAPI document says about it besides.
+        self.document = document or {}
 
 
+@extend_schema_field({"type": "array", "items": {"type": "string"}})
 class DomainNames(serializers.ListField):
     """The names of a host's domains, in order."""
 
@@ -50,8 +57,10 @@ class DomainNames(serializers.ListField):
 class UpstreamSerializer(StrictSerializer[Upstream]):
     """One upstream. An `id` that is sent names the stored upstream which this one replaces."""
 
+    demanded = ("address",)
+
     id = serializers.UUIDField(required=False)
-    scheme = Text()
+    scheme = Text(document={"enum": Scheme.values})
     address = Text()
     port = serializers.IntegerField(required=False)
     enabled = serializers.BooleanField(required=False)
@@ -60,6 +69,7 @@ class UpstreamSerializer(StrictSerializer[Upstream]):
     drain = serializers.BooleanField(required=False)
 
 
+@extend_schema_field({"type": "string", "format": "byte"})
 class Base64(serializers.Field[bytes, str, str, bytes]):
     """Bytes, written as base64; line breaks are allowed."""
 
@@ -76,7 +86,8 @@ class UpstreamTLSSerializer(StrictSerializer[UpstreamTLSConfiguration]):
     """TLS towards the upstreams of a host.
 
     `..._info` are the facts of the leaf, and of the first certificate of the bundle; `ca_certificates_info` has all of
-    it. `client_pkcs12` is a PKCS#12 file that brings certificate and key. `warnings` never stopped anybody from saving.
+    it. `client_pkcs12` is a PKCS#12 file that brings certificate and key. `skip_verify_until` ends `skip_verify` by
+    itself; who switched it on, and when, is set by Aegis. `warnings` never stopped anybody from saving.
     """
 
     enabled = serializers.BooleanField(required=False)
@@ -90,10 +101,14 @@ class UpstreamTLSSerializer(StrictSerializer[UpstreamTLSConfiguration]):
     ca_certificate_info = serializers.SerializerMethodField()
     ca_certificates_info = serializers.SerializerMethodField()
     skip_verify = serializers.BooleanField(required=False)
+    skip_verify_reason = Text()
+    skip_verify_until = serializers.DateTimeField(required=False, allow_null=True)
+    skip_verify_by = serializers.CharField(read_only=True)
+    skip_verify_since = serializers.DateTimeField(read_only=True, allow_null=True)
     server_name = Text()
     verify_name = Text()
-    min_version = Text()
-    max_version = Text()
+    min_version = Text(document={"enum": TLSVersion.values})
+    max_version = Text(document={"enum": TLSVersion.values})
     ciphers = Text()
     alpn = serializers.ListField(child=Text(), required=False)
     crl = Text()
@@ -101,17 +116,21 @@ class UpstreamTLSSerializer(StrictSerializer[UpstreamTLSConfiguration]):
     verify_depth = serializers.IntegerField(required=False, allow_null=True)
     warnings = serializers.SerializerMethodField()
 
+    @extend_schema_field(CertificateFactsSerializer(allow_null=True))
     def get_client_certificate_info(self, configuration: UpstreamTLSConfiguration) -> dict[str, Any] | None:
         facts = configuration.client_certificate_facts
         return dict(CertificateFactsSerializer(facts[0]).data) if facts else None
 
+    @extend_schema_field(CertificateFactsSerializer(allow_null=True))
     def get_ca_certificate_info(self, configuration: UpstreamTLSConfiguration) -> dict[str, Any] | None:
         facts = configuration.ca_certificate_facts
         return dict(CertificateFactsSerializer(facts[0]).data) if facts else None
 
+    @extend_schema_field(CertificateFactsSerializer(many=True))
     def get_ca_certificates_info(self, configuration: UpstreamTLSConfiguration) -> list[dict[str, Any]]:
         return [dict(CertificateFactsSerializer(facts).data) for facts in configuration.ca_certificate_facts]
 
+    @extend_schema_field(WarningSerializer(many=True))
     def get_warnings(self, configuration: UpstreamTLSConfiguration) -> list[dict[str, str]]:
         found = warnings_of(
             configuration,
@@ -158,10 +177,12 @@ class DownstreamTLSSerializer(StrictSerializer[DownstreamTLSConfiguration]):
     hsts_max_age_s = serializers.IntegerField(required=False)
     warnings = serializers.SerializerMethodField()
 
+    @extend_schema_field(CertificateFactsSerializer(allow_null=True))
     def get_certificate_info(self, configuration: DownstreamTLSConfiguration) -> dict[str, Any] | None:
         facts = configuration.certificate_facts
         return dict(CertificateFactsSerializer(facts[0]).data) if facts else None
 
+    @extend_schema_field(WarningSerializer(many=True))
     def get_warnings(self, configuration: DownstreamTLSConfiguration) -> list[dict[str, str]]:
         domains = [domain.name for domain in configuration.host.domains.all()]
         found = lint_downstream(configuration.chain, domains=domains, now=timezone.now())
@@ -171,15 +192,17 @@ class DownstreamTLSSerializer(StrictSerializer[DownstreamTLSConfiguration]):
 class HostSerializer(StrictSerializer[Host]):
     """A host with its upstreams, their TLS, TLS towards its clients, and how its traffic is carried."""
 
+    demanded = ("name", "domains")
+
     id = serializers.UUIDField(read_only=True)
     url = serializers.SerializerMethodField()
-    name = Text()
+    name = Text(document={"maxLength": 100})
     domains = DomainNames(required=False)
     enabled = serializers.BooleanField(required=False)
     preserve_host = serializers.BooleanField(required=False)
     websockets = serializers.BooleanField(required=False)
     access_log = serializers.BooleanField(required=False)
-    load_balancing = Text()
+    load_balancing = Text(document={"enum": LoadBalancing.values})
     upstreams = UpstreamSerializer(many=True, required=False)
     upstream_tls = UpstreamTLSSerializer(required=False)
     downstream_tls = DownstreamTLSSerializer(required=False, source="downstream_configuration")
@@ -192,6 +215,11 @@ class HostSerializer(StrictSerializer[Host]):
     created_at = serializers.DateTimeField(read_only=True)
     updated_at = serializers.DateTimeField(read_only=True)
 
+    def get_fields(self) -> dict[str, Any]:
+        """With the sections that other apps add."""
+        return {**super().get_fields(), **{section.name: section.make_serializer() for section in registered()}}
+
+    @extend_schema_field(OpenApiTypes.URI)
     def get_url(self, host: Host) -> str:
         return reverse("api-host-detail", args=[host.pk], request=self.context.get("request"))
 
@@ -211,6 +239,7 @@ class WorkerSerializer(serializers.ModelSerializer[ProxyWorker]):
         latest: int = self.context["latest_generation"]
         return worker.generation >= latest
 
+    @extend_schema_field(RejectedHostSerializer(many=True))
     def get_rejected(self, worker: ProxyWorker) -> list[dict[str, str]]:
         return [{"host": host_id, "reason": reason} for host_id, reason in sorted(worker.rejected.items())]
 
@@ -224,6 +253,9 @@ def spec_of(document: dict[str, Any], *, is_whole: bool) -> HostSpec:
     values = (_HOST_DEFAULTS if is_whole else {}) | document | traffic_of(document, is_whole=is_whole)
     tls = (_TLS_DEFAULTS if is_whole else {}) | document.get("upstream_tls", {})
     downstream = (_DOWNSTREAM_DEFAULTS if is_whole else {}) | values.pop("downstream_configuration", {})
+    values["sections"] = values_of(document, is_whole=is_whole)
+    for name in values["sections"]:
+        values.pop(name, None)
     if "domains" in values:
         values["domains"] = tuple(values["domains"])
     for name in ("alpn", "pinned_spki_sha256"):
@@ -250,6 +282,8 @@ _TLS_DEFAULTS: dict[str, Any] = {
     "client_certificate": "",
     "ca_certificate": "",
     "skip_verify": False,
+    "skip_verify_reason": "",
+    "skip_verify_until": None,
     "server_name": "",
     "verify_name": "",
     "min_version": TLSVersion.TLS_1_2.value,

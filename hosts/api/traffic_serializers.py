@@ -12,7 +12,28 @@ from rest_framework import serializers
 from aegis_site.kernel.api import StrictSerializer
 from hosts.specs import HeaderRuleSpec
 from hosts.traffic import SECTIONS
-from hosts.traffic_models import StoredRules, TrafficConfiguration
+from hosts.traffic_models import BOUNDS, StoredRule, StoredRules, TrafficConfiguration
+
+
+class Seconds(serializers.FloatField):
+    """A number of seconds; `hosts.traffic_models.BOUNDS` has its bounds by `name`."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(required=False, **options)
+        self.document = _bounds(name)
+
+
+class Count(serializers.IntegerField):
+    """A whole number, as above."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(required=False, **options)
+        self.document = _bounds(name)
+
+
+def _bounds(name: str) -> dict[str, float]:
+    """For the OpenAPI document; the services refuse what is outside."""
+    return {"minimum": BOUNDS[name].low, "maximum": BOUNDS[name].high}
 
 
 class Section(StrictSerializer[TrafficConfiguration]):
@@ -26,55 +47,69 @@ class Section(StrictSerializer[TrafficConfiguration]):
 class TimeoutsSerializer(Section):
     """How long the worker waits for upstreams, in seconds."""
 
-    connect_s = serializers.FloatField(required=False)
-    tls_s = serializers.FloatField(required=False)
-    response_head_s = serializers.FloatField(required=False)
-    body_stall_s = serializers.FloatField(required=False)
-    idle_s = serializers.FloatField(required=False)
-    tunnel_idle_s = serializers.FloatField(required=False)
-    tunnel_lifetime_s = serializers.FloatField(required=False)
-    tunnel_drain_s = serializers.FloatField(required=False)
+    connect_s = Seconds("connect_s")
+    tls_s = Seconds("tls_s")
+    response_head_s = Seconds("response_head_s")
+    body_stall_s = Seconds("body_stall_s")
+    idle_s = Seconds("idle_s")
+    tunnel_idle_s = Seconds("tunnel_idle_s")
+    tunnel_lifetime_s = Seconds("tunnel_lifetime_s")
+    tunnel_drain_s = Seconds("tunnel_drain_s")
 
 
 class PassiveHealthSerializer(Section):
     """When failing requests take an upstream out."""
 
-    max_failures = serializers.IntegerField(required=False)
-    backoff_s = serializers.FloatField(required=False)
-    backoff_max_s = serializers.FloatField(required=False)
+    max_failures = Count("max_failures")
+    backoff_s = Seconds("backoff_s")
+    backoff_max_s = Seconds("backoff_max_s")
 
 
 class RetriesSerializer(Section):
     """How often a failed request is tried again, where that is safe."""
 
-    max_attempts = serializers.IntegerField(required=False)
-    budget_percent = serializers.IntegerField(required=False)
-    budget_min_per_s = serializers.IntegerField(required=False)
+    max_attempts = Count("max_attempts")
+    budget_percent = Count("budget_percent")
+    budget_min_per_s = Count("budget_min_per_s")
 
 
 class LimitsSerializer(Section):
     """What clients may ask of a host. 0: no limit."""
 
-    max_body_bytes = serializers.IntegerField(required=False)
+    max_body_bytes = Count("max_body_bytes")
 
 
 class HeaderRules(serializers.ListSerializer[Any]):
     """The rules of one direction, in order."""
 
-    def get_attribute(self, instance: Any) -> StoredRules:
+    def get_attribute(self, instance: Any) -> list[dict[str, Any]]:
         rules: StoredRules = getattr(instance.traffic_configuration, str(self.field_name))
-        return rules
+        return [_shown(rule) for rule in rules]
 
 
 class HeaderRuleSerializer(StrictSerializer[Any]):
-    """One change to a header section: `set` replaces all fields of that name, `add` adds one, `remove` drops all."""
+    """One change to a header section: `set` replaces all fields of that name, `add` adds one, `remove` drops all.
+
+    A `sensitive` value is stored encrypted and never returned; `value_set` says that there is one. So is every value
+    that looks like a credential, by the name of its field or by itself. A rule without `value` keeps that of the stored
+    rule with its action and name.
+    """
 
     action = serializers.CharField(allow_blank=True, trim_whitespace=False)
     name = serializers.CharField(allow_blank=True, trim_whitespace=False)
     value = serializers.CharField(allow_blank=True, trim_whitespace=False, required=False)
+    sensitive = serializers.BooleanField(required=False)
+    value_set = serializers.BooleanField(read_only=True)
 
     class Meta:
         list_serializer_class = HeaderRules
+
+
+def _shown(rule: StoredRule) -> dict[str, Any]:
+    shown: dict[str, Any] = {"action": rule["action"], "name": rule["name"]}
+    if "secret" in rule:
+        return {**shown, "sensitive": True, "value_set": True}
+    return {**shown, "value": rule["value"], "sensitive": False, "value_set": bool(rule["value"])}
 
 
 def traffic_of(document: dict[str, Any], *, is_whole: bool) -> dict[str, Any]:

@@ -4,13 +4,15 @@ from dataclasses import asdict
 from typing import Any
 
 from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from aegis_site.kernel.api import CertificateFactsSerializer, StrictSerializer
+from aegis_site.kernel.api import ApiView, CertificateFactsSerializer, StrictSerializer
 from aegis_site.kernel.errors import AegisError
+from aegis_site.kernel.throttling import ConnectionTestThrottle
+from hosts.api.results import EnforcementSerializer, UpstreamSetupSerializer
 from hosts.api.views import MayChange, TestsNotRun
 from hosts.connection_tests import NotRun, first_upstream, one_upstream
 from hosts.enforcement import prove_enforcement
@@ -26,12 +28,14 @@ class ProofRequestSerializer(StrictSerializer[Any]):
     upstream = serializers.UUIDField(required=False)
 
 
-class UpstreamSetupView(APIView):
+class UpstreamSetupView(ApiView):
     """Files and snippets for the operators of a host's upstreams."""
 
     queryset = Host.objects.all()
 
+    @extend_schema(operation_id="hosts_upstream_setup", responses={200: UpstreamSetupSerializer, 409: None})
     def get(self, request: Request, pk: str) -> Response:
+        """Files and snippets for the operators of a host's upstreams. 409 without a client certificate."""
         setup = setup_for(_host(pk))
         if setup is None:
             raise AegisError("client_certificate_missing", "This host has no client certificate to require.")
@@ -45,13 +49,20 @@ class UpstreamSetupView(APIView):
         )
 
 
-class ProveEnforcementView(APIView):
+class ProveEnforcementView(ApiView):
     """Whether an upstream refuses strangers. 200 whenever the attempts ran, whatever came of them."""
 
     queryset = Host.objects.all()
     permission_classes = [MayChange]
+    throttle_classes = [ConnectionTestThrottle]
 
+    @extend_schema(
+        operation_id="hosts_prove_enforcement",
+        request=ProofRequestSerializer,
+        responses={200: EnforcementSerializer},
+    )
     def post(self, request: Request, pk: str) -> Response:
+        """Try an upstream with and without the host's certificate. 200 whenever the attempts ran."""
         host = _host(pk)
         serializer = ProofRequestSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)

@@ -1,17 +1,27 @@
 """Routes of hosts and workers, below `/api/v1/`."""
 
 from aegis_site.kernel.api import Router, route
+from hosts.api.exchange import HostExportViewSet, HostImportView
+from hosts.api.posture import HostPostureView, PostureViewSet
 from hosts.api.upstream_setup import ProveEnforcementView, UpstreamSetupView
 from hosts.api.views import HostViewSet, WorkerViewSet
+from hosts.api.what_if import WhatIfView
 
 router = Router()
 router.register("hosts", HostViewSet, basename="api-host")
 router.register("workers", WorkerViewSet, basename="api-worker")
+router.register("posture", PostureViewSet, basename="api-posture")
 
 _HOST = f"hosts/(?P<pk>{HostViewSet.lookup_value_regex})"
 
 urlpatterns = [
+    route(
+        "hosts/export", HostExportViewSet.as_view({"get": "export", "post": "export_sealed"}), name="api-host-export"
+    ),
+    route("hosts/import", HostImportView.as_view(), name="api-host-import"),
     *router.urls,
     route(f"{_HOST}/upstream-setup", UpstreamSetupView.as_view(), name="api-host-upstream-setup"),
     route(f"{_HOST}/prove-enforcement", ProveEnforcementView.as_view(), name="api-host-prove-enforcement"),
+    route(f"{_HOST}/posture", HostPostureView.as_view(), name="api-host-posture"),
+    route("what-if", WhatIfView.as_view(), name="api-what-if"),
 ]

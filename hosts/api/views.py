@@ -1,18 +1,21 @@
 """Hosts and workers in the HTTP API. Every change goes through `hosts.services`."""
 
-from typing import Any, cast
+from typing import Any
 
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
 from django.db.models import QuerySet
-from rest_framework import exceptions, mixins, status, viewsets
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from rest_framework import exceptions, mixins, status
 from rest_framework.decorators import action
-from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from aegis_site.kernel.api import check_if_match, etag_of
+from aegis_site.kernel.api import ApiViewSet, etag_of
 from aegis_site.kernel.api_policy import ModelPermissions
+from aegis_site.kernel.filters import Filters, Ordering, Search
+from aegis_site.kernel.throttling import ConnectionTestThrottle
+from hosts.api.filters import HostFilter, WorkerFilter
+from hosts.api.results import ConnectionTestResultSerializer, ConnectionTestResultsSerializer
 from hosts.api.serializers import ConnectionTestRequestSerializer, HostSerializer, WorkerSerializer, spec_of
 from hosts.connection_tests import (
     NotRun,
@@ -42,12 +45,13 @@ class TestsNotRun(exceptions.APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
 
 
-class HostViewSet(viewsets.GenericViewSet[Host]):
+class HostViewSet(ApiViewSet):
     """Proxy hosts with their upstreams and upstream TLS."""
 
     serializer_class = HostSerializer
     lookup_value_regex = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-    filter_backends = [SearchFilter, OrderingFilter]
+    filter_backends = [Filters, Search, Ordering]
+    filterset_class = HostFilter
     search_fields = ["name", "domains__name", "upstreams__address"]
     ordering_fields = ["name", "enabled", "created_at", "updated_at"]
     ordering = ["name"]
@@ -56,16 +60,19 @@ class HostViewSet(viewsets.GenericViewSet[Host]):
         return Host.objects.with_configuration()
 
     def list(self, request: Request) -> Response:
+        """The hosts, a page of them at a time."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     def retrieve(self, request: Request, pk: str) -> Response:
+        """One host with all that is configured of it, but keys."""
         return self._shown(self.get_object())
 
     def create(self, request: Request) -> Response:
-        host = create_host(spec=self._spec(request, is_whole=True), user=_user(request))
+        """A new host. What is left out has its default."""
+        host = create_host(spec=self._spec(request, is_whole=True), user=request.user)
         response = self._shown(host, status=status.HTTP_201_CREATED)
-        response["Location"] = response.data["url"]
+        response["Location"], response["ETag"] = response.data["url"], etag_of(response.data)
         return response
 
     def update(self, request: Request, pk: str) -> Response:
@@ -78,10 +85,28 @@ class HostViewSet(viewsets.GenericViewSet[Host]):
 
     @transaction.atomic
     def destroy(self, request: Request, pk: str) -> Response:
-        delete_host(host=self._locked_host(request), user=_user(request))
+        """Delete a host with all that belongs to it; the workers forget it."""
+        delete_host(host=self._locked_host(), user=request.user)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    @action(detail=True, methods=["post"], url_path="test-upstream-tls", permission_classes=[MayChange])
+    @extend_schema(
+        operation_id="hosts_test_upstream_tls",
+        request=ConnectionTestRequestSerializer,
+        responses={
+            200: PolymorphicProxySerializer(
+                component_name="ConnectionTest",
+                serializers=[ConnectionTestResultSerializer, ConnectionTestResultsSerializer],
+                resource_type_field_name=None,
+            )
+        },
+    )
+    @action(
+        detail=True,
+        methods=["post"],
+        url_path="test-upstream-tls",
+        permission_classes=[MayChange],
+        throttle_classes=[ConnectionTestThrottle],
+    )
     def test_upstream_tls(self, request: Request, pk: str) -> Response:
         """Test the TLS handshake with upstreams of this host, as saved or with changes that are not. Saves nothing.
 
@@ -99,7 +124,7 @@ class HostViewSet(viewsets.GenericViewSet[Host]):
             domains=[domain.name for domain in host.domains.all()],
             upstreams=_upstreams_to_test(host, document),
             configuration=configuration,
-            user=_user(request),
+            user=request.user,
         )
         try:
             results = results_of(wait_for(batch))
@@ -109,15 +134,14 @@ class HostViewSet(viewsets.GenericViewSet[Host]):
 
     @transaction.atomic
     def _update(self, request: Request, *, is_whole: bool) -> Response:
-        host = self._locked_host(request)
+        host = self._locked_host()
         spec = self._spec(request, is_whole=is_whole)
-        return self._shown(update_host(host=host, spec=spec, user=_user(request)))
+        return self._shown(update_host(host=host, spec=spec, user=request.user))
 
-    def _locked_host(self, request: Request) -> Host:
-        """The host of the path, locked until the transaction ends, so that If-Match cannot be overtaken."""
-        Host.objects.select_for_update().filter(pk=self.kwargs["pk"]).first()
-        host = self.get_object()
-        check_if_match(request, etag_of(self.get_serializer(host).data))
+    def _locked_host(self) -> Host:
+        """The host of the path, locked until the transaction ends."""
+        self.lock_for_change()
+        host: Host = self.get_object()
         return host
 
     def _spec(self, request: Request, *, is_whole: bool) -> HostSpec:
@@ -129,24 +153,23 @@ class HostViewSet(viewsets.GenericViewSet[Host]):
         return spec
 
     def _shown(self, host: Host, **options: Any) -> Response:
-        """The representation of a host as it is stored now, with its ETag."""
-        data = self.get_serializer(self.get_queryset().get(pk=host.pk)).data
-        return Response(data, headers={"ETag": etag_of(data)}, **options)
+        """The representation of a host as it is stored now."""
+        return Response(self.get_serializer(self.get_queryset().get(pk=host.pk)).data, **options)
 
 
-class WorkerViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[ProxyWorker]):
+class WorkerViewSet(mixins.ListModelMixin, ApiViewSet):
     """The proxy workers, and what each of them serves."""
 
     serializer_class = WorkerSerializer
     queryset = ProxyWorker.objects.all()
+    filter_backends = [Filters, Search, Ordering]
+    filterset_class = WorkerFilter
+    search_fields = ["worker_id"]
+    ordering_fields = ["worker_id", "generation", "last_seen_at"]
+    ordering = ["worker_id"]
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "latest_generation": latest_generation()}
-
-
-def _user(request: Request) -> AbstractBaseUser:
-    """The signed-in user; permissions were checked before."""
-    return cast("AbstractBaseUser", request.user)
 
 
 def _upstreams_to_test(host: Host, document: dict[str, Any]) -> list[Upstream]:

@@ -1,5 +1,6 @@
 """Short words about a host."""
 
+import datetime
 from typing import Any
 
 import pytest
@@ -23,6 +24,9 @@ def test_a_host_says_what_an_operator_must_see() -> None:
     assert words(host, refused_because="bad key") == ["Refused", "TLS not verified", "mTLS"]
     everything = words(host, refused_because="bad key", has_failed_lately=True)
     assert everything == ["Refused", "Upstream failure", "TLS not verified", "mTLS"]
+    until = datetime.datetime(2099, 3, 1, 6, tzinfo=datetime.UTC)
+    host.upstream_tls = UpstreamTLSConfiguration(skip_verify=True, skip_verify_until=until)
+    assert words(host) == ["TLS not verified until 2099-03-01"]
     host.upstream_tls = UpstreamTLSConfiguration(enabled=True)
     assert words(host) == ["mTLS"]
 

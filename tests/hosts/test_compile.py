@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import json
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ from tests.support.odd_certificates import pem, revocation_list
 
 pytestmark = pytest.mark.django_db
 
+NOW = datetime.datetime(2026, 5, 1, 12, tzinfo=datetime.UTC)
+
 
 def test_an_entry_says_all_that_the_worker_needs() -> None:
     """Domains and upstreams in order, disabled upstreams left out, the key beside it."""
@@ -42,7 +45,7 @@ def test_an_entry_says_all_that_the_worker_needs() -> None:
         ),
         upstream_tls=mtls(ca_certificate=CA.pem, skip_verify=True, server_name="orders.internal"),
     )
-    entry, key, _ = compile_host(host)
+    entry, key, *_ = compile_host(host, now=NOW)
     first, second = (upstream for upstream in host.upstreams.all() if upstream.enabled)
     assert entry == HostEntry(
         host_id=str(host.pk),
@@ -69,7 +72,7 @@ def test_an_entry_says_all_that_the_worker_needs() -> None:
 def test_without_mtls_no_certificate_is_presented() -> None:
     """A stored pair stays with the control plane until mTLS is enabled; the rest of TLS applies anyway."""
     host = make_host(upstream_tls=mtls(enabled=False, server_name="orders.internal"))
-    entry, key, _ = compile_host(host)
+    entry, key, *_ = compile_host(host, now=NOW)
     assert entry.upstream_tls == UpstreamTLS(server_name="orders.internal")
     assert key is None
 
@@ -90,7 +93,7 @@ def test_every_setting_of_upstream_tls_reaches_the_worker() -> None:
         "verify_depth": 2,
     }
     host = make_host(upstream_tls=mtls(**settings))
-    entry, _, _ = compile_host(Host.objects.get(pk=host.pk))
+    entry, *_ = compile_host(Host.objects.get(pk=host.pk), now=NOW)
     untouched = [
         field.name
         for field in dataclasses.fields(UpstreamTLS)
@@ -107,7 +110,7 @@ def test_the_same_rows_give_the_same_digest() -> None:
     host = make_host(upstream_tls=mtls())
 
     def digest() -> str:
-        return entry_digest(encode_entry(compile_host(Host.objects.get(pk=host.pk))[0]))
+        return entry_digest(encode_entry(compile_host(Host.objects.get(pk=host.pk), now=NOW)[0]))
 
     before = digest()
     host.save()
@@ -124,7 +127,7 @@ def test_the_same_rows_give_the_same_digest() -> None:
 
 def test_a_host_without_configuration_gets_the_defaults() -> None:
     """Such a row can only come from outside; verification is on."""
-    entry, key, _ = compile_host(Host.objects.create(name="bare"))
+    entry, key, *_ = compile_host(Host.objects.create(name="bare"), now=NOW)
     assert entry.upstream_tls == UpstreamTLS()
     assert key is None
 
@@ -145,7 +148,7 @@ def test_every_setting_of_traffic_reaches_the_worker() -> None:
         response_headers=(HeaderRuleSpec(action="remove", name="Server"),),
         **sections,
     )
-    entry, _, _ = compile_host(Host.objects.get(pk=host.pk))
+    entry, *_ = compile_host(Host.objects.get(pk=host.pk), now=NOW)
     assert (entry.access_log, entry.load_balancing) == (False, "ip_hash")
     assert entry.deadlines == Deadlines(**sections["timeouts"])
     assert entry.passive_health == PassiveHealth(max_failures=7, backoff_s=7.0, backoff_max_s=8.0)
@@ -163,7 +166,7 @@ def test_a_host_that_sets_nothing_gets_the_defaults_of_the_snapshot_byte_for_byt
     stored = make_host(upstreams=())
     bare = Host.objects.create(name="bare")
     for host, domains in ((stored, ("orders.example.com",)), (bare, ())):
-        entry, _, _ = compile_host(Host.objects.get(pk=host.pk))
+        entry, *_ = compile_host(Host.objects.get(pk=host.pk), now=NOW)
         expected = HostEntry(host_id=str(host.pk), name=host.name, domains=domains)
         assert encode_entry(entry) == encode_entry(expected)
 
@@ -171,7 +174,7 @@ def test_a_host_that_sets_nothing_gets_the_defaults_of_the_snapshot_byte_for_byt
 def test_a_certificate_for_clients_reaches_the_worker_with_its_key() -> None:
     """The key stands beside the entry and in it only by its fingerprint."""
     host = make_host(downstream_tls=site(force_https=True, hsts_max_age_s=600))
-    entry, client_key, key = compile_host(Host.objects.get(pk=host.pk))
+    entry, client_key, key, _ = compile_host(Host.objects.get(pk=host.pk), now=NOW)
     assert entry.downstream_tls == DownstreamTLS(
         certificate=SITE.chain_pem,
         key_spki_sha256=host.downstream_tls.key_spki_sha256,
@@ -186,5 +189,24 @@ def test_a_certificate_for_clients_reaches_the_worker_with_its_key() -> None:
 
 def test_a_host_without_downstream_row_gets_the_defaults() -> None:
     """Hosts of an older version have no such row."""
-    entry, _, key = compile_host(Host.objects.create(name="bare"))
+    entry, _, key, _ = compile_host(Host.objects.create(name="bare"), now=NOW)
     assert (entry.downstream_tls, key) == (DownstreamTLS(), None)
+
+
+def test_an_exception_from_verification_ends_with_its_date() -> None:
+    """Whatever the row still says: no sweep is needed for a compile to be strict."""
+    until = datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC)
+    host = make_host(upstream_tls=mtls(skip_verify=True, skip_verify_until=until))
+    assert compile_host(host, now=until - datetime.timedelta(seconds=1))[0].upstream_tls.skip_verify
+    assert not compile_host(host, now=until)[0].upstream_tls.skip_verify
+
+
+def test_secret_values_of_rules_stand_beside_the_entry() -> None:
+    """In it only by their names."""
+    host = make_host(request_headers=(HeaderRuleSpec(action="set", name="Authorization", value="Bearer canary"),))
+    compiled = compile_host(Host.objects.get(pk=host.pk), now=NOW)
+    (rule,) = compiled.entry.request_headers
+    assert (rule.name, rule.value) == ("Authorization", "")
+    assert "canary" not in encode_entry(compiled.entry)
+    assert compiled.header_secrets is not None
+    assert json.loads(compiled.header_secrets.reveal()) == {rule.secret: "Bearer canary"}

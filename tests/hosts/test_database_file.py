@@ -10,6 +10,7 @@ import pytest
 
 from aegis_site.environment import BASE_DIR, DATABASE_FILE
 from tests.hosts.examples import LEAF
+from tests.support.database import copy_database
 
 COMMITS_PER_PROCESS = 15
 
@@ -56,7 +57,7 @@ assert known == {str(row.pk): row.generation for row in CompiledHost.objects.exc
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> "Installation":
+def installation(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> "Installation":
     return Installation(tmp_path_factory.mktemp("aegis"))
 
 
@@ -74,8 +75,7 @@ class Installation:
             "AEGIS_SECRET_KEY": "only-for-tests-" + "x" * 40,
             "AEGIS_LOG_LEVEL": "ERROR",
         }
-        command = [sys.executable, str(BASE_DIR / "manage.py"), "migrate", "-v0"]
-        subprocess.run(command, env=self.environment, check=True, timeout=60)
+        copy_database(data_dir)
 
     def start(self, script: str, *arguments: str) -> "subprocess.Popen[str]":
         script = "import sys, django\ndjango.setup()\n" + script

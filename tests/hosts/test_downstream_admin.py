@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.test import Client
 
+from aegis_site.kernel.audit.models import AuditEntry
 from hosts.models import CompiledHost, DownstreamTLSConfiguration, Host
 from localca.models import IssuedCertificate
 from localca.services import ensure_authority
@@ -70,7 +70,10 @@ def test_one_button_saves_issues_and_forces_https(admin_client: Client, *, is_ne
     assert stored.certificate_facts[0].subject_alt_names == ("DNS:orders.example.com", "DNS:*.orders.example.com")
     stored.chain[0].verify_directly_issued_by(ensure_authority().certificate)
     assert "Issued the server certificate CN=orders.example.com and installed it." in page(admin_client, editor(host))
-    assert LogEntry.objects.filter(change_message__startswith="Issued and installed the server certificate").exists()
+    entry = AuditEntry.objects.filter(target_type="host").first()
+    assert entry is not None
+    assert entry.action == ("created" if is_new else "issued")
+    assert "downstream_tls" in str(entry.changes)
 
 
 def test_issuing_needs_its_permission(client: Client) -> None:

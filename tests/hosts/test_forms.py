@@ -395,3 +395,18 @@ def test_a_bad_row_has_its_error_at_the_field() -> None:
     formset = rows(make_host("other"), {"address": "https://a"}, {"address": "a", "port": "70000"})
     assert not formset.is_valid()
     assert [list(errors) for errors in formset.errors] == [["address"], ["port"]]
+
+
+def test_an_exception_from_verification_in_the_editor() -> None:
+    """Reason and end date are taken while there is one; what a hidden field sends is not."""
+    exception = {"skip_verify_reason": "renewal", "skip_verify_until": "2099-01-01T12:30"}
+    form = bound(skip_verify="on", **exception)
+    form.user_name = "anna"
+    assert form.is_valid(), form.errors
+    assert (form.configuration.skip_verify_by, form.configuration.skip_verify_reason) == ("anna", "renewal")
+    assert form.configuration.skip_verify_until == datetime.datetime(2099, 1, 1, 12, 30, tzinfo=datetime.UTC)
+    assert 'value="2099-01-01T12:30"' in str(form["skip_verify_until"])
+    form = bound(**exception)
+    assert form.is_valid(), form.errors
+    assert (form.configuration.skip_verify_reason, form.configuration.skip_verify_until) == ("", None)
+    assert "skip_verify_until" in bound(skip_verify="on", skip_verify_until="2020-01-01T12:30").errors

@@ -5,10 +5,20 @@ from dataclasses import asdict
 import pytest
 from django.core.exceptions import ValidationError
 
-from hosts.header_rules import MAX_RULES, Direction, clean_header_rule, parse_rules, write_rules
+from hosts.header_rules import (
+    ENTER_AGAIN,
+    KEPT,
+    MAX_RULES,
+    Direction,
+    clean_header_rule,
+    parse_rules,
+    without_secrets,
+    write_rules,
+)
 from hosts.specs import HeaderRuleSpec
 from proxyworker.policy.header_rules import NOT_FOR_REQUESTS, NOT_FOR_RESPONSES
 from proxyworker.snapshot import RESERVED_REQUEST_FIELDS, RESERVED_RESPONSE_FIELDS
+from upstream_tls.changes import KEEP
 
 REQUEST, RESPONSE = Direction.REQUEST, Direction.RESPONSE
 
@@ -115,3 +125,43 @@ def test_there_are_not_too_many() -> None:
     with pytest.raises(ValidationError, match="At most 50 rules") as caught:
         parse_rules("?\n" * 100_000, REQUEST)
     assert len(caught.value.messages) == 1
+
+
+def test_a_text_shows_no_secret_and_keeps_it() -> None:
+    """A stored one is called kept; left so, or empty, it stays; any other value replaces it."""
+    stored = [{"action": "set", "name": "X-A", "secret": "1"}, {"action": "add", "name": "Cookie", "secret": "2"}]
+    text = write_rules(stored)
+    assert text == f"set secret X-A: {KEPT}\nadd secret Cookie: {KEPT}"
+    for kept in (text, "secret X-A:\nadd Cookie: "):
+        first, second = parse_rules(kept, REQUEST)
+        assert (first.name, first.value, first.sensitive) == ("X-A", KEEP, True)
+        assert (second.action, second.name, second.value) == ("add", "Cookie", KEEP)
+    (replaced,) = parse_rules("SET SECRET X-A: b", REQUEST)
+    assert replaced == HeaderRuleSpec(action="set", name="X-A", value="b", sensitive=True)
+    assert parse_rules("secret: x", REQUEST) == (rule(name="secret", value="x"),)
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("X-Team: orders", "X-Team: orders"),
+        ("set Authorization: Bearer canary", f"set Authorization: {ENTER_AGAIN}"),
+        ("  add secret X-Team:canary", f"  add secret X-Team: {ENTER_AGAIN}"),
+        ("X-Team: Basic canary", f"X-Team: {ENTER_AGAIN}"),
+        (f"set secret X-Team: {KEPT}", f"set secret X-Team: {KEPT}"),
+        ("set Cookie:", "set Cookie:"),
+        ("remove Cookie", "remove Cookie"),
+        ("set Authorization Bearer canary", ENTER_AGAIN),
+        ("set secret X-Team canary", ENTER_AGAIN),
+        ("what is this", "what is this"),
+    ],
+)
+def test_a_refused_text_comes_back_without_secrets(line: str, shown: str) -> None:
+    """Not even to who has just typed them: pages are cached and looked at over shoulders."""
+    assert without_secrets(f"{line}\nX-A: b") == f"{shown}\nX-A: b"
+
+
+def test_what_came_back_has_to_be_entered_again() -> None:
+    """It must not be taken for the stored value."""
+    with pytest.raises(ValidationError, match="Line 1: Enter the value again"):
+        parse_rules(f"set Authorization: {ENTER_AGAIN}", REQUEST)

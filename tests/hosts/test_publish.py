@@ -2,6 +2,7 @@
 
 import logging
 import time
+import uuid
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from django.test.utils import CaptureQueriesContext
 from aegis_site.kernel.fields import Sealed
 from hosts import publish as publishing
 from hosts.models import CompiledHost, DownstreamTLSConfiguration, GenerationCounter, Host
-from hosts.publish import announce, compile_hosts, publish, publish_on_commit
+from hosts.publish import announce, compile_hosts, publish, publish_on_commit, publishing_together
 from hosts.selectors import hosts_to_compile
 from hosts.services import delete_host, update_host
-from hosts.specs import DownstreamTLSChanges, HostSpec
+from hosts.specs import DownstreamTLSChanges, HeaderRuleSpec, HostSpec
+from hosts.traffic_models import TrafficConfiguration
 from proxyworker.snapshot import SCHEMA_VERSION, decode_entry, entry_digest
 from tests.hosts.examples import LEAF, OTHER_SITE, SITE, make_host, mtls, site
 from upstream_tls.models import UpstreamTLSConfiguration
@@ -210,3 +212,53 @@ def test_a_certificate_whose_key_does_not_open_is_a_problem_of_https_only() -> N
     assert row.downstream_problem.startswith("The key of the certificate for clients cannot be opened: ")
     assert (row.problem, row.downstream_key) == ("", None)
     assert host.pk in hosts_to_compile()
+
+
+def test_many_changes_are_published_together(django_capture_on_commit_callbacks: Any, announced: list[int]) -> None:
+    """What a block would publish is gathered for its caller, who publishes it once; afterwards all is as before."""
+    gathered: set[uuid.UUID] = set()
+    with django_capture_on_commit_callbacks(execute=True) as callbacks:
+        with publishing_together(gathered):
+            first, second = make_host("a"), make_host("b")
+        publish_on_commit(gathered)
+    assert gathered == {first.pk, second.pk}
+    assert len(callbacks) == len(announced) == 1
+    with django_capture_on_commit_callbacks() as callbacks:
+        make_host("c")
+    assert len(callbacks) == 1
+
+
+def test_another_secret_of_a_rule_is_another_entry_and_the_same_one_is_none() -> None:
+    """Its value is in the row under a seal of its own, and nowhere in clear; sealed anew it publishes nothing."""
+    rule = HeaderRuleSpec(action="set", name="Authorization", value="Bearer canary")
+    host = make_host(request_headers=(rule,))
+    assert compile_hosts([host.pk]) == 1
+    row = compiled(host)
+    stored = TrafficConfiguration.objects.get()
+    assert row.header_secrets.reveal() == stored.header_secrets.reveal()
+    assert row.header_secrets.blob != stored.header_secrets.blob
+    assert "canary" not in row.entry_json
+    stored.header_secrets = Sealed.of(stored.header_secrets.reveal())
+    stored.save()
+    for same in (rule, HeaderRuleSpec(action="set", name="Authorization")):
+        update_host(host=host, spec=HostSpec(request_headers=(same,)), user=None)
+        assert compile_hosts([host.pk]) is None
+    other = HeaderRuleSpec(action="set", name="Authorization", value="Bearer other")
+    update_host(host=host, spec=HostSpec(request_headers=(other,)), user=None)
+    assert compile_hosts([host.pk]) == 2
+
+
+def test_secrets_of_rules_that_do_not_open_are_a_problem_of_the_host() -> None:
+    """Beside that of its client key, if there is one."""
+    rule = HeaderRuleSpec(action="set", name="Authorization", value="Bearer canary")
+    host = make_host(upstream_tls=mtls(), request_headers=(rule,))
+    TrafficConfiguration.objects.update(header_secrets=b"unreadable")
+    compile_hosts([host.pk])
+    row = compiled(host)
+    assert row.problem.startswith("The values of header rules cannot be opened: ")
+    assert row.header_secrets is None
+    assert row.client_key is not None
+    UpstreamTLSConfiguration.objects.update(client_key=b"unreadable")
+    compile_hosts([host.pk])
+    assert compiled(host).problem.startswith("The client key cannot be opened: ")
+    assert "header rules" in compiled(host).problem

@@ -20,7 +20,7 @@ def test_a_configuration_costs_three_queries(django_assert_num_queries: DjangoAs
     for number in range(4):
         make_host(f"host{number}", upstream_tls=mtls())
     with django_assert_num_queries(3):
-        assert len([compile_host(host) for host in Host.objects.with_configuration()]) == 4
+        assert len([compile_host(host, now=timezone.now()) for host in Host.objects.with_configuration()]) == 4
 
 
 def test_a_worker_gets_what_it_has_not_seen() -> None:

@@ -59,7 +59,7 @@ def test_all_errors_come_at_once_under_their_paths() -> None:
 def test_every_column_has_its_section() -> None:
     """No name stands in two, which the columns could not hold apart."""
     columns = {field.name for field in TrafficConfiguration._meta.get_fields()}
-    assert columns == SECTION_OF.keys() | {"id", "host", "request_headers", "response_headers"}
+    assert columns == SECTION_OF.keys() | {"id", "host", "request_headers", "response_headers", "header_secrets"}
 
 
 @pytest.mark.parametrize("value", [True, "5", 5])

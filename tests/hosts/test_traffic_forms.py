@@ -6,9 +6,11 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from hosts.forms import HostForm
+from hosts.header_rules import KEPT
 from hosts.models import Host
 from hosts.specs import HeaderRuleSpec
 from hosts.traffic_forms import SizeField
+from hosts.traffic_models import TrafficConfiguration
 from tests.hosts.examples import make_host
 
 pytestmark = pytest.mark.django_db
@@ -103,3 +105,18 @@ def test_other_texts_are_no_sizes(text: str) -> None:
     with pytest.raises(ValidationError, match="such as 10m"):
         field.clean(text)
     assert field.prepare_value(text) == text
+
+
+def test_secrets_of_rules_are_kept_and_never_shown() -> None:
+    """What is stored is called kept; what cannot be kept is refused at its field, with the number of the rule."""
+    host = make_host(request_headers=(HeaderRuleSpec(action="set", name="X-Api-Key", value="canary"),))
+    sealed = host.traffic.header_secrets.blob
+    shown = HostForm(instance=host)["request_headers"].value()
+    assert shown == f"set secret X-Api-Key: {KEPT}"
+    form = bound(host, request_headers=shown)
+    assert form.is_valid(), form.errors
+    form.traffic.save()
+    assert TrafficConfiguration.objects.get().header_secrets.blob == sealed
+    form = bound(host, request_headers=f"X-A: b\nadd Cookie: {KEPT}\nset Authorization: Bearer canary")
+    assert form.errors["request_headers"][0].startswith("Rule 2: Enter a value")
+    assert "canary" not in str(form)

@@ -1,5 +1,6 @@
 """What a worker reads and reports."""
 
+import json
 import uuid
 
 import pytest
@@ -8,7 +9,10 @@ from django.utils import timezone
 from hosts.models import CompiledHost, ProxyWorker
 from hosts.publish import compile_hosts
 from hosts.services import delete_host
+from hosts.specs import HeaderRuleSpec
+from hosts.traffic_models import TrafficConfiguration
 from hosts.worker_feed import DatabaseFeed, KeyUnusable
+from proxyworker.build import build
 from proxyworker.snapshot import UpstreamFailure, WorkerReport, decode_entry
 from tests.hosts.examples import LEAF, SITE, make_host, mtls, site
 
@@ -123,3 +127,19 @@ def test_the_key_of_a_certificate_for_clients_comes_on_demand() -> None:
     assert entry.open_downstream_key is not None
     with pytest.raises(KeyUnusable, match="cannot be opened: why"):
         entry.open_downstream_key()
+
+
+def test_secret_values_of_rules_come_on_demand() -> None:
+    """As keys do; what could not be published says why."""
+    host = make_host(request_headers=(HeaderRuleSpec(action="set", name="Authorization", value="Bearer canary"),))
+    compile_hosts([host.pk])
+    (entry,) = DatabaseFeed().entries_since(0)
+    assert entry.open_header_secrets is not None
+    assert list(json.loads(entry.open_header_secrets()).values()) == ["Bearer canary"]
+    TrafficConfiguration.objects.update(header_secrets=b"unreadable")
+    compile_hosts([host.pk])
+    (entry,) = DatabaseFeed().entries_since(0)
+    assert entry.open_header_secrets is not None
+    with pytest.raises(KeyUnusable, match="The values of header rules cannot be opened"):
+        entry.open_header_secrets()
+    assert build(entry).rejected == "configuration cannot be used: KeyUnusable"

@@ -5,13 +5,13 @@ import uuid
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from aegis_site.kernel.audit.models import AuditEntry
 from hosts.models import CompiledHost, GenerationCounter, Host, ProxyWorker
 from tests.support.certificates import Authority, Leaf
 from tests.support.odd_certificates import pem, revocation_list
@@ -24,6 +24,10 @@ CA = Authority("Orders CA")
 
 
 ADVANCED_DEFAULTS = {
+    "skip_verify_reason": "",
+    "skip_verify_until": None,
+    "skip_verify_by": "",
+    "skip_verify_since": None,
     "verify_name": "",
     "min_version": "TLSv1.2",
     "max_version": "TLSv1.3",
@@ -35,6 +39,21 @@ ADVANCED_DEFAULTS = {
     "warnings": [],
 }
 
+
+HEALTH_CHECK_DEFAULTS = {
+    "enabled": False,
+    "kind": "http",
+    "method": "GET",
+    "path": "/",
+    "host_field": "",
+    "expected_status": "200-399",
+    "body_contains": "",
+    "headers": [],
+    "interval_s": 10,
+    "timeout_s": 5.0,
+    "healthy_after": 2,
+    "unhealthy_after": 3,
+}
 
 TRAFFIC_DEFAULTS = {
     "timeouts": {
@@ -152,6 +171,7 @@ def test_a_new_host(admin_client: Client, leaf: Leaf) -> None:
             "warnings": [],
         },
         **TRAFFIC_DEFAULTS,
+        "health_check": HEALTH_CHECK_DEFAULTS,
     }
     assert info["client_certificate_info"]["subject"] == "CN=orders client"
     assert info["ca_certificate_info"]["subject"] == "CN=Orders CA"
@@ -207,7 +227,7 @@ def test_all_errors_at_once(admin_client: Client, leaf: Leaf) -> None:
     ("document", "field"),
     [
         ({"http2": True}, "http2"),
-        ({"health_check": {"enabled": True}}, "health_check"),
+        ({"health_check": {"grpc": True}}, "health_check.grpc"),
         ({"upstreams": [{"address": "a"}, {"address": "b", "slow_start_s": 2}]}, "upstreams[1].slow_start_s"),
         ({"timeouts": {"connect_ms": 5}}, "timeouts.connect_ms"),
         ({"upstream_tls": {"session_tickets": True}}, "upstream_tls.session_tickets"),
@@ -243,7 +263,10 @@ def test_traffic_settings(admin_client: Client) -> None:
     assert shown["upstreams"][0].items() >= upstream.items()
     assert shown["timeouts"] == TRAFFIC_DEFAULTS["timeouts"] | {"connect_s": 1.5, "tls_s": 2.0}
     assert shown["retries"] == TRAFFIC_DEFAULTS["retries"] | {"max_attempts": 1}
-    assert shown["response_headers"] == [rules[0], {**rules[1], "value": ""}]
+    assert shown["response_headers"] == [
+        {**rules[0], "sensitive": False, "value_set": True},
+        {**rules[1], "value": "", "sensitive": False, "value_set": False},
+    ]
     assert send(admin_client, "put", url, shown).json().items() >= {"timeouts": shown["timeouts"]}.items()
     shown = send(admin_client, "put", url, document_of()).json()
     assert shown.items() >= {**TRAFFIC_DEFAULTS, "load_balancing": "round_robin", "access_log": True}.items()
@@ -301,6 +324,18 @@ def test_values_of_another_shape(admin_client: Client, document: dict[str, Any],
     """A value of the wrong type is an error at its path."""
     response = send(admin_client, "post", URL, document_of() | document)
     assert list(errors_of(response)) == [field]
+
+
+@pytest.mark.parametrize("method", ["put", "patch"])
+def test_a_rule_without_action_is_an_error(admin_client: Client, method: str) -> None:
+    """In a part too, which used to end in a 500: rules are a whole list."""
+    url = f"{URL}/{created(admin_client)['id']}"
+    response = send(admin_client, method, url, document_of(request_headers=[{}, {"name": "X-A", "value": "1"}]))
+    assert errors_of(response) == {
+        "request_headers[0].action": "required",
+        "request_headers[0].name": "required",
+        "request_headers[1].action": "required",
+    }
 
 
 def test_duplicates(admin_client: Client) -> None:
@@ -361,8 +396,28 @@ def test_patch_changes_what_it_names(admin_client: Client, leaf: Leaf) -> None:
     change = {"enabled": False, "upstream_tls": {"skip_verify": True}}
     shown = send(admin_client, "patch", f"{URL}/{host['id']}", change).json()
     expected = host | {"enabled": False, "updated_at": shown["updated_at"]}
-    expected["upstream_tls"] = host["upstream_tls"] | {"skip_verify": True}
+    changed = {name: shown["upstream_tls"][name] for name in ("skip_verify_since", "warnings")}
+    expected["upstream_tls"] = host["upstream_tls"] | changed | {"skip_verify": True, "skip_verify_by": "admin"}
     assert shown == expected
+
+
+def test_an_exception_from_verification(admin_client: Client, leaf: Leaf) -> None:
+    """It has an owner and a beginning by itself, a reason and an end when they are given, and goes as a whole."""
+    host = created(admin_client, upstream_tls=mtls(leaf))
+    url = f"{URL}/{host['id']}"
+    exception = {"skip_verify": True, "skip_verify_reason": "their CA moves", "skip_verify_until": "2099-01-01T00:00Z"}
+    shown = send(admin_client, "patch", url, {"upstream_tls": exception}).json()["upstream_tls"]
+    assert (shown["skip_verify_by"], shown["skip_verify_reason"]) == ("admin", "their CA moves")
+    assert (shown["skip_verify_until"], shown["warnings"]) == ("2099-01-01T00:00:00Z", [])
+    assert shown["skip_verify_since"]
+    claim = send(admin_client, "patch", url, {"upstream_tls": {"skip_verify_by": "somebody else"}}).json()
+    assert claim["upstream_tls"]["skip_verify_by"] == "admin"
+    over = send(admin_client, "patch", url, {"upstream_tls": {"skip_verify_until": "2020-01-01T00:00Z"}})
+    assert [(error["field"], error["code"]) for error in over.json()["errors"]] == [
+        ("upstream_tls.skip_verify_until", "in_the_past")
+    ]
+    ended = send(admin_client, "patch", url, {"upstream_tls": {"skip_verify": False}}).json()["upstream_tls"]
+    assert ended == host["upstream_tls"]
 
 
 def test_upstreams_are_a_whole_list(admin_client: Client) -> None:
@@ -497,8 +552,8 @@ def test_no_answer_holds_a_key(admin_client: Client, leaf: Leaf) -> None:
     ]
     secrets = [leaf.key_pem.splitlines()[1], encrypted.splitlines()[2], passphrase, "PRIVATE KEY"]
     texts = [answer.content.decode() for answer in answers]
-    texts += [f"{entry} {entry.change_message} {entry.object_repr}" for entry in LogEntry.objects.all()]
-    assert len(texts) >= len(answers) + 2
+    texts += [f"{entry} {entry.changes}" for entry in AuditEntry.objects.filter(target_type="host")]
+    assert len(texts) == len(answers) + 1
     for text in texts:
         for secret in secrets:
             assert secret not in text
@@ -519,11 +574,13 @@ def test_deleting(admin_client: Client, django_capture_on_commit_callbacks: Any,
 
 
 def test_changes_are_in_the_history(admin_client: Client, admin_user: User) -> None:
-    """Creating, changing and deleting are logged for the user whose request it was."""
+    """Creating, changing and deleting are recorded for the user whose request it was, with its address."""
     host = created(admin_client)
     send(admin_client, "patch", f"{URL}/{host['id']}", {"enabled": False})
     admin_client.delete(f"{URL}/{host['id']}")
-    assert LogEntry.objects.filter(user=admin_user, object_id=host["id"]).count() == 3
+    entries = AuditEntry.objects.filter(user=admin_user, target_id=host["id"], origin="api", client_address="127.0.0.1")
+    assert [entry.action for entry in entries] == ["deleted", "changed", "created"]
+    assert entries[1].changes == [{"field": "enabled", "before": True, "after": False}]
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
@@ -668,8 +725,7 @@ def test_the_local_ca_issues_on_request(admin_client: Client) -> None:
     names = ["DNS:orders.example.com", "DNS:*.orders.example.com"]
     assert https_of(shown)["certificate_info"]["subject_alt_names"] == names
     assert https_of(shown)["warnings"] == []
-    message = LogEntry.objects.get().change_message
-    assert "PRIVATE" not in message
+    assert "PRIVATE" not in str(AuditEntry.objects.get(target_type="host").changes)
 
 
 def test_issuing_needs_its_permission(client: Client) -> None:

@@ -1,0 +1,71 @@
+"""How the lists of hosts and workers are filtered."""
+
+import datetime
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django_filters import rest_framework as filters
+
+from aegis_site.kernel.filters import BooleanFilter, ChoiceFilter, MomentFilter, TextFilter
+from hosts.models import DownstreamTLSConfiguration, Host, LoadBalancing, ProxyWorker
+from upstream_tls.models import UpstreamTLSConfiguration
+from upstream_tls.stored import stored_ends
+
+
+class HostFilter(filters.FilterSet):
+    """Hosts that fit all of what is given."""
+
+    name = TextFilter(lookup_expr="iexact", help_text="The whole name, in any case.")
+    domain = TextFilter(field_name="domains__name", lookup_expr="iexact", help_text="One of its domains, whole.")
+    upstream = TextFilter(
+        field_name="upstreams__address", lookup_expr="iexact", distinct=True, help_text="An upstream's address, whole."
+    )
+    enabled = BooleanFilter()
+    mtls = BooleanFilter(field_name="upstream_tls__enabled", help_text="Whether it presents a client certificate.")
+    skip_verify = BooleanFilter(field_name="upstream_tls__skip_verify")
+    load_balancing = ChoiceFilter(choices=LoadBalancing.choices)
+    certificate_expires_before = MomentFilter(
+        method="expiring", help_text="Its client certificate, or the one that clients see, ends before."
+    )
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
+    updated_after = MomentFilter(field_name="updated_at", lookup_expr="gte")
+    updated_before = MomentFilter(field_name="updated_at", lookup_expr="lt")
+
+    class Meta:
+        model = Host
+        fields: list[str] = []
+
+    def expiring(self, queryset: QuerySet[Host], name: str, moment: datetime.datetime) -> QuerySet[Host]:
+        """Two queries; looks into every stored chain, for the end of a certificate has no column."""
+        return queryset.filter(pk__in=list(_ending_before(moment)))
+
+
+class WorkerFilter(filters.FilterSet):
+    """Workers that fit all of what is given."""
+
+    version = TextFilter()
+    has_rejected = BooleanFilter(method="rejecting", help_text="Whether it cannot use the configuration of a host.")
+    seen_after = MomentFilter(field_name="last_seen_at", lookup_expr="gte")
+    seen_before = MomentFilter(field_name="last_seen_at", lookup_expr="lt")
+
+    class Meta:
+        model = ProxyWorker
+        fields: list[str] = []
+
+    def rejecting(self, queryset: QuerySet[ProxyWorker], name: str, wanted: bool) -> QuerySet[ProxyWorker]:
+        """No query of its own."""
+        nothing = Q(rejected={})
+        return queryset.filter(~nothing if wanted else nothing)
+
+
+def _ending_before(moment: datetime.datetime) -> Iterator[uuid.UUID]:
+    rows: list[tuple[Any, str]] = [
+        *UpstreamTLSConfiguration.objects.exclude(client_certificate="").values_list("host", "client_certificate"),
+        *DownstreamTLSConfiguration.objects.exclude(certificate="").values_list("host", "certificate"),
+    ]
+    for host_id, text in rows:
+        if stored_ends(text)[0] < moment:
+            yield host_id

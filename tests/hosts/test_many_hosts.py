@@ -1,0 +1,115 @@
+"""A thousand hosts: what an import, the lists and the reports cost.
+
+Time is that of this process's own work, the best of several runs, and the bounds are three times what it takes: they
+hold on a busy machine and still tell when something costs a query or a parse for each host.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from hosts.exchange.importing import ImportOptions, Outcome, finish, import_hosts
+from hosts.models import Host
+from hosts.posture_csv import csv_response
+from tests.hosts.examples import CA, SITE
+from tests.hosts.exchange.examples import entry, exported, imported
+from tests.support.certificates import Authority
+
+pytestmark = pytest.mark.django_db
+
+HOSTS = 1000
+# Of which so many have a client certificate of their own; making more of them would be most of this test.
+LEAVES = [CA.client(f"client {number}") for number in range(100)]
+BUNDLE = "".join(authority.pem for authority in (CA, Authority("Other CA"), Authority("Third CA")))
+
+
+def documents(count: int) -> list[dict[str, Any]]:
+    return [
+        entry(
+            f"host{number:04}",
+            domains=[f"host{number:04}.example.{suffix}" for suffix in ("com", "net", "org")],
+            upstreams=[{"address": "10.0.0.7", "port": 9443}, {"address": "10.0.0.8", "port": 9443}],
+            request_headers=[{"action": "set", "name": "X-Team", "value": "orders"}],
+            upstream_tls={
+                "enabled": True,
+                "client_certificate": LEAVES[number % 100].chain_pem,
+                "client_key": LEAVES[number % 100].key_pem,
+                "ca_certificate": BUNDLE,
+            },
+            downstream_tls={"certificate": SITE.chain_pem, "key": SITE.key_pem} if number % 3 == 0 else {},
+        )
+        for number in range(count)
+    ]
+
+
+PAGES = {
+    "API": "/api/v1/hosts?page_size=50",
+    "API, 500": "/api/v1/hosts?page_size=500",
+    "admin": "/admin/hosts/host/",
+    "expiring, API": "/api/v1/hosts?page_size=50&certificate_expires_before=2020-01-01T00:00:00Z",
+    "posture, API": "/api/v1/posture?page_size=50",
+    "posture": "/admin/hosts/host/posture/",
+    "what if": "/admin/hosts/host/what-if/",
+}
+
+
+def read(response: Any) -> None:
+    assert response.status_code == 200
+
+
+def work_s(run: Callable[[], Any]) -> float:
+    """What it takes this process."""
+    before = time.process_time()
+    run()
+    return time.process_time() - before
+
+
+@pytest.mark.timeout(600)  # of wall clock, on a machine that does much else
+def test_an_import_and_the_lists(admin_client: Client) -> None:
+    """1 000 hosts in less than 30 s; then pages of 50 in less than 100 ms, here three times that, and whole reports."""
+    entries, done = documents(HOSTS), list[int]()
+    before = time.process_time()
+    result = finish(import_hosts(entries, sealer=None, options=ImportOptions(), user=None), on_progress=done.append)
+    taken = {"import": time.process_time() - before}
+    assert result.count(Outcome.CREATED) == HOSTS
+    assert done == list(range(1, HOSTS + 1))
+    document = exported()["hosts"]
+    taken["same again"] = work_s(lambda: imported(document))
+    for name, url in PAGES.items():
+        taken[name] = min(work_s(lambda url=url: read(admin_client.get(url))) for _ in range(3))
+    taken["CSV"] = work_s(lambda: b"".join(csv_response(Host.objects.all(), now=timezone.now())))
+    print({name: round(seconds, 3) for name, seconds in taken.items()})  # noqa: T201 (seen with pytest -s)
+    bounds = {"import": 30, "same again": 10, "API, 500": 3, "CSV": 6, "expiring, API": 0.6, "what if": 1.5}
+    assert {name: seconds for name, seconds in taken.items() if seconds >= bounds.get(name, 0.3)} == {}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/api/v1/hosts?page_size=500",
+        "/admin/hosts/host/?all=",
+        "/api/v1/hosts/export",
+        "/api/v1/hosts?certificate_expires_before=2020-01-01T00:00:00Z",
+        "/api/v1/posture?page_size=500",
+    ],
+)
+def test_queries_do_not_grow_with_the_hosts(admin_client: Client, url: str) -> None:
+    """Three hosts cost what thirty cost, in lists and in the export."""
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert admin_client.get(url).status_code == 200
+        return len(captured)
+
+    entries = documents(30)
+    imported(entries[:3])
+    queries()  # whatever is asked once
+    few = queries()
+    imported(entries)
+    assert queries() == few
