@@ -9,3 +9,10 @@ class HealthChecksConfig(AppConfig):
     name = "healthchecks"
     verbose_name = "Health checks"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        # Needs the models, which are not there when this module is imported.
+        from healthchecks.section import SECTION  # noqa: PLC0415
+        from hosts.sections import register  # noqa: PLC0415
+
+        register(SECTION)
