@@ -12,10 +12,13 @@ _ENVIRONMENT = read_environment()
 _QUIET = {"level": "WARNING", "handlers": ["stderr"], "propagate": False}
 
 bind = [str(_ENVIRONMENT.web_bind)]
+# Who may say by X-Forwarded-Proto that a browser came over TLS: without that, Django would take its forms for those of
+# another site.
+forwarded_allow_ips = ",".join(("127.0.0.1", "::1", *_ENVIRONMENT.web_trusted_proxies))
 # One process: the admin's load is small, its memory is not. Threads wait for the database and for connection tests, of
 # which twenty at once leave enough of them for everybody else.
 workers = 1
-worker_class = "gthread"
+worker_class = "aegis_site.web_worker.WebWorker"
 threads = 32
 # Above the eight seconds within which a connection test answers.
 timeout = 30
