@@ -9,6 +9,7 @@ from django.core.management import execute_from_command_line
 
 from aegis_site.data_directory import DataDirectoryProblem, ensure_data_directory
 from aegis_site.environment import read_environment
+from aegis_site.kernel.audit.origin import Origin, source
 
 FIRST_RUN_COMMANDS = ("prepare", "up", "demo")
 
@@ -23,7 +24,8 @@ def main() -> None:
             # Before Django is set up, which does not work without the secrets.
             for line in ensure_data_directory(read_environment()):
                 print(line)  # noqa: T201 (to the person at the terminal)
-        execute_from_command_line(sys.argv)
+        with source(Origin.COMMAND):
+            execute_from_command_line(sys.argv)
     except (ImproperlyConfigured, DataDirectoryProblem) as problem:
         sys.exit(f"aegis: {problem}")
     except KeyboardInterrupt:

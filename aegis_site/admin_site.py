@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.templatetags.static import static
 from django.urls import URLPattern, path, reverse_lazy
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
 from unfold.sites import UnfoldAdminSite
 
-from aegis_site.kernel.secrets import count_secrets
-from localca.models import CertificateAuthority
-from localca.selectors import active_authority
+from aegis_site.access.roles import has_any_permission
+from aegis_site.settings_page import SECRET_PARAMETERS, settings_page
 
 
 class AegisAdminSite(UnfoldAdminSite):
@@ -22,40 +22,18 @@ class AegisAdminSite(UnfoldAdminSite):
     def extra_urls(self) -> list[URLPattern]:
         return [path("settings/", self.admin_view(self.settings_view), name="aegis_settings")]
 
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The first page; who may not see anything is told why."""
+        if not has_any_permission(request.user):
+            context = {**self.each_context(request), "title": "No role", **(extra_context or {})}
+            return TemplateResponse(request, "access/no_role.html", context)
+        response: HttpResponse = super().index(request, extra_context)
+        return response
+
+    @method_decorator(sensitive_post_parameters(*SECRET_PARAMETERS))
     def settings_view(self, request: HttpRequest) -> HttpResponse:
-        """What this installation is made of, and the downloads that belong to it. Changes nothing."""
-        may_see_authority = request.user.has_perm("localca.view_certificateauthority")
-        authority = active_authority() if may_see_authority else None
-        context = {
-            **self.each_context(request),
-            "title": "Settings",
-            "may_see_authority": may_see_authority,
-            "authority_facts": {"rows": _facts_of(authority)} if authority else None,
-            "secret_count": count_secrets(),
-            "has_previous_keys": bool(settings.AEGIS_SSL_KEY_PREVIOUS),
-            "listeners": {"headers": ["Listener", "Address", "Variable"], "rows": _listeners()},
-            "mode": "embedded" if settings.AEGIS_IS_EMBEDDED else "production",
-            "data_dir": settings.AEGIS_DATA_DIR if settings.AEGIS_IS_EMBEDDED else None,
-        }
-        return TemplateResponse(request, "aegis_site/settings.html", context)
-
-
-def _facts_of(authority: CertificateAuthority) -> list[list[str]]:
-    facts = authority.facts
-    return [
-        ["Subject", facts.subject],
-        ["Valid", f"{facts.not_before:%Y-%m-%d} to {facts.not_after:%Y-%m-%d}"],
-        ["SHA-256 fingerprint", facts.fingerprint_sha256],
-    ]
-
-
-def _listeners() -> list[list[str]]:
-    return [
-        ["Admin and API", settings.AEGIS_WEB_BIND, "AEGIS_WEB_BIND"],
-        ["Traffic, HTTP", ", ".join(settings.AEGIS_PROXY_HTTP) or "off", "AEGIS_PROXY_HTTP"],
-        ["Traffic, HTTPS", ", ".join(settings.AEGIS_PROXY_HTTPS) or "off", "AEGIS_PROXY_HTTPS"],
-        ["Proxy metrics and health", settings.AEGIS_PROXY_METRICS, "AEGIS_PROXY_METRICS"],
-    ]
+        """What this installation is made of, and what can be set."""
+        return settings_page(request, self.each_context(request))
 
 
 def stylesheet(request: HttpRequest) -> str:
@@ -70,7 +48,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         return {
             "title": title,
             "icon": icon,
-            "link": reverse_lazy(f"admin:{url_name}"),
+            "link": reverse_lazy(url_name if url_name.startswith("api-") else f"admin:{url_name}"),
             "permission": lambda request: not permission or request.user.has_perm(permission),
         }
 
@@ -78,7 +56,9 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         {
             "title": "Proxy",
             "items": [
-                item("Hosts", "dns", "hosts_host_changelist", "hosts.view_host"),
+                {**item("Hosts", "dns", "hosts_host_changelist", "hosts.view_host"), "active": _is_about_hosts},
+                item("Posture", "policy", "hosts_posture", "hosts.view_host"),
+                item("What if", "science", "hosts_what_if", "hosts.change_host"),
                 item("Workers", "memory", "hosts_proxyworker_changelist", "hosts.view_proxyworker"),
             ],
         },
@@ -103,8 +83,17 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "title": "Administration",
             "items": [
                 item("Settings", "settings", "aegis_settings"),
+                item("API tokens", "key", "access_apitoken_changelist", "access.view_apitoken"),
                 item("Users", "person", "auth_user_changelist", "auth.view_user"),
                 item("Groups", "group", "auth_group_changelist", "auth.view_group"),
+                item("Audit", "history", "audit_auditentry_changelist", "audit.view_auditentry"),
+                item("API", "api", "api-root"),
             ],
         },
     ]
+
+
+def _is_about_hosts(request: HttpRequest) -> bool:
+    """The pages over all hosts are below the list's path, and have items of their own."""
+    match = request.resolver_match
+    return match is not None and (match.url_name or "").startswith("hosts_host_")

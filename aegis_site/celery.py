@@ -10,7 +10,19 @@ app = Celery("aegis")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
+    "prune-expired-tokens": {"task": "aegis_site.access.tasks.prune_expired_tokens", "schedule": 21_600.0},
     "compile-changed-hosts": {"task": "hosts.tasks.compile_changed_hosts", "schedule": 15.0},
+    "end-skip-verify": {"task": "hosts.tasks.end_skip_verify", "schedule": 60.0},
     "expire-lost-connection-tests": {"task": "hosts.tasks.expire_lost_connection_tests", "schedule": 15.0},
+    "prune-audit-log": {"task": "aegis_site.kernel.audit.tasks.prune_audit_log", "schedule": 3600.0},
+    "refresh-revocation-lists": {"task": "localca.tasks.refresh_revocation_lists", "schedule": 600.0},
+    # A sweep that waited is of no use: the next one does all of its work.
+    "sweep-health-checks": {
+        "task": "healthchecks.tasks.sweep_health_checks",
+        "schedule": 1.0,
+        "options": {"expires": 5.0},
+    },
+    "prune-health-history": {"task": "healthchecks.tasks.prune_health_history", "schedule": 600.0},
+    "forget-kept-answers": {"task": "aegis_site.kernel.idempotency.tasks.forget_kept_answers", "schedule": 60.0},
     "forget-lost-workers": {"task": "hosts.tasks.forget_lost_workers", "schedule": 600.0},
 }

@@ -8,7 +8,8 @@ import datetime
 import ipaddress
 import logging
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -23,11 +24,24 @@ from hosts.models import Host
 from hosts.services import create_host, install_issued_certificate, update_host
 from hosts.specs import HostSpec, UpstreamSpec
 from localca import profiles
+from localca.keys import generate_key, key_to_pem
 from localca.selectors import active_authority
 from upstream_tls.changes import UpstreamTLSChanges
 
 # A certificate that is about to expire is replaced at the next start.
 RENEW_BEFORE = datetime.timedelta(days=30)
+
+
+@contextmanager
+def nobody_listens_yet() -> Iterator[None]:
+    """What is published in the block is heard by no worker, which is as it should be: they read it when they start."""
+    logger = logging.getLogger("hosts.publish")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def set_up_demo() -> Demo:
@@ -40,8 +54,6 @@ def set_up_demo() -> Demo:
     authority = active_authority()
     assert authority is not None  # noqa: S101 (the first-run steps have made it)
     demo.client_ca_path.write_text(authority.certificate_pem, encoding="ascii")
-    # Nobody listens yet to what is published here; the workers read it when they start.
-    logging.getLogger("hosts.publish").setLevel(logging.ERROR)
     _wire_host(demo, host, issuer=authority.certificate.subject)
     return demo
 
@@ -110,7 +122,7 @@ def _make_certificates(demo: Demo) -> None:
     """A CA of the upstream's own and its server certificate, which is written last: it vouches for the rest."""
     now = timezone.now()
     root = profiles.build_root(common_name="Aegis demo upstream CA", now=now)
-    key = profiles.generate_key()
+    key = generate_key()
     leaf = profiles.build_leaf(
         issuer=root,
         purpose=ExtendedKeyUsageOID.SERVER_AUTH,
@@ -121,7 +133,7 @@ def _make_certificates(demo: Demo) -> None:
     )
     demo.ca_path.write_text(profiles.certificate_to_pem(root.certificate), encoding="ascii")
     demo.key_path.touch(mode=0o600)
-    demo.key_path.write_bytes(profiles.key_to_pem(key))
+    demo.key_path.write_bytes(key_to_pem(key))
     demo.certificate_path.write_text(profiles.certificate_to_pem(leaf), encoding="ascii")
 
 

@@ -115,6 +115,12 @@ class Environment:
     proxy_max_connections: int
     proxy_max_connections_per_client: int
     trusted_proxies: tuple[str, ...]
+    web_trusted_proxies: tuple[str, ...]
+    login_failures: int
+    login_failures_per_address: int
+    login_cool_off_s: int
+    tests_per_minute: int
+    token_failures_per_minute: int
     proxy_processes: int
     proxy_drain_delay_s: int
     allowed_hosts: tuple[str, ...]
@@ -155,6 +161,12 @@ def read_environment(variables: Mapping[str, str] | None = None) -> Environment:
         proxy_max_connections=_number(env, "AEGIS_PROXY_MAX_CONNECTIONS"),
         proxy_max_connections_per_client=_number(env, "AEGIS_PROXY_MAX_CONNECTIONS_PER_CLIENT"),
         trusted_proxies=trusted_proxies,
+        web_trusted_proxies=_networks(env, "AEGIS_WEB_TRUSTED_PROXIES"),
+        login_failures=_number(env, "AEGIS_LOGIN_FAILURES", default=5, least=1, most=1000),
+        login_failures_per_address=_number(env, "AEGIS_LOGIN_FAILURES_PER_ADDRESS", default=20, least=1, most=100_000),
+        login_cool_off_s=_number(env, "AEGIS_LOGIN_COOL_OFF_S", default=900, least=1, most=86_400),
+        tests_per_minute=_number(env, "AEGIS_TESTS_PER_MINUTE", default=30, least=1, most=100_000),
+        token_failures_per_minute=_number(env, "AEGIS_TOKEN_FAILURES_PER_MINUTE", default=30, least=1, most=100_000),
         proxy_processes=_number(
             env, "AEGIS_PROXY_PROCESSES", default=1 if is_embedded else _cpu_count(), least=1, most=MAX_PROCESSES
         ),

@@ -59,7 +59,7 @@ def web(variables: Mapping[str, str]) -> Child:
 def worker(environment: Environment, variables: Mapping[str, str]) -> Child:
     """The Celery worker: one process, whose threads the settings count.
 
-    Tasks need the models, not the admin and DRF: the proxy's settings fit.
+    Tasks need the models, not the admin and the API.
     """
     argv = (
         *_celery("worker", environment),
@@ -67,7 +67,7 @@ def worker(environment: Environment, variables: Mapping[str, str]) -> Child:
         # They keep several workers in step; here is one.
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     )
-    return Child(name="worker", argv=argv, env=_celery_env(variables, settings="aegis_site.settings_proxy"))
+    return Child(name="worker", argv=argv, env=_celery_env(variables, settings="aegis_site.settings_worker"))
 
 
 def beat(environment: Environment, variables: Mapping[str, str]) -> Child:

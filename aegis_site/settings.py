@@ -1,5 +1,10 @@
 """Django's settings. What an operator may choose is read by `aegis_site.environment`; the rest is decided here."""
 
+from datetime import timedelta
+
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
 from aegis_site.environment import EnvironmentProblem, read_environment
 from aegis_site.log_config import log_config
 
@@ -13,7 +18,15 @@ AEGIS_IS_EMBEDDED = ENVIRONMENT.is_embedded
 AEGIS_REDIS_URL = ENVIRONMENT.redis_url
 AEGIS_SSL_KEY = ENVIRONMENT.ssl_key
 AEGIS_SSL_KEY_PREVIOUS = ENVIRONMENT.ssl_key_previous
+
 AEGIS_WEB_BIND = str(ENVIRONMENT.web_bind)
+AEGIS_WEB_TRUSTED_PROXIES = ENVIRONMENT.web_trusted_proxies
+AEGIS_LOGIN_FAILURES = ENVIRONMENT.login_failures
+AEGIS_LOGIN_FAILURES_PER_ADDRESS = ENVIRONMENT.login_failures_per_address
+AEGIS_LOGIN_COOL_OFF_S = ENVIRONMENT.login_cool_off_s
+AEGIS_TESTS_PER_MINUTE = ENVIRONMENT.tests_per_minute
+AEGIS_TOKEN_FAILURES_PER_MINUTE = ENVIRONMENT.token_failures_per_minute
+
 AEGIS_PROXY_HTTP = [str(bind) for bind in ENVIRONMENT.proxy_http]
 AEGIS_PROXY_HTTPS = [str(bind) for bind in ENVIRONMENT.proxy_https]
 AEGIS_PROXY_METRICS = str(ENVIRONMENT.proxy_metrics)
@@ -23,6 +36,7 @@ AEGIS_PROXY_MAX_CONNECTIONS_PER_CLIENT = ENVIRONMENT.proxy_max_connections_per_c
 AEGIS_TRUSTED_PROXIES = ENVIRONMENT.trusted_proxies
 AEGIS_PROXY_PROCESSES = ENVIRONMENT.proxy_processes
 AEGIS_PROXY_DRAIN_DELAY_S = ENVIRONMENT.proxy_drain_delay_s
+
 AEGIS_ACCESS_LOG = ENVIRONMENT.access_log
 AEGIS_ACCESS_LOG_FORMAT = ENVIRONMENT.access_log_format
 AEGIS_ACCESS_LOG_MAX_BYTES = ENVIRONMENT.access_log_max_bytes
@@ -45,6 +59,11 @@ FORMAT_MODULE_PATH = "aegis_site.formats"
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 LOGGING = log_config(level=ENVIRONMENT.log_level, form=ENVIRONMENT.log_format)
+if AEGIS_LOG_LEVEL != "DEBUG":
+    # Three lines for every tick of every sweep would bury what matters. A failed task is an error and stays.
+    for _name in ("celery.app.trace", "celery.worker.strategy", "celery.beat"):
+        LOGGING["loggers"][_name] = {"level": "WARNING"}
+LOGGING["loggers"]["axes"] = {"level": "WARNING"}  # failures and locks
 
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",  # the default configuration would replace Aegis's admin site with its own
@@ -55,8 +74,16 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "aegis_site.admin_config.AegisAdminConfig",
     "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "knox",
+    "axes",
     "aegis_site",
+    "aegis_site.kernel.audit",
+    "aegis_site.kernel.idempotency",
+    "aegis_site.kernel.site_settings",
+    "aegis_site.access",
     "localca",
     "upstream_tls",
     "hosts",
@@ -65,13 +92,16 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "aegis_site.kernel.framing.LengthRequiredMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "aegis_site.kernel.audit.middleware.AuditSourceMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
     {
@@ -87,11 +117,48 @@ TEMPLATES = [
         },
     }
 ]
+# Shared by all web processes. A Redis that is away must not hold up a request.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": [AEGIS_REDIS_URL],  # as a text it would be cut at commas, which a password may have
+        "KEY_PREFIX": "aegis",
+        "OPTIONS": {
+            "serializer": "aegis_site.kernel.cache.JSONSerializer",
+            "socket_timeout": 0.5,
+            "socket_connect_timeout": 0.5,
+            "retry": Retry(NoBackoff(), 0),
+        },
+    }
+}
+
+# Who signs in. The roles: `aegis_site.access.roles`.
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+
+# API tokens. knox's own migrations stay out: they would have to run after those of `access`, and have long run
+# (docs/adr/0020).
+KNOX_TOKEN_MODEL = "access.ApiToken"  # noqa: S105 (a name)
+MIGRATION_MODULES = {"knox": None}
+REST_KNOX = {"TOKEN_PREFIX": "aegis_"}  # scanners of repositories for leaked secrets know it by this
+
+# Limits of sign-ins: `aegis_site.access.login_limits`.
+AXES_HANDLER = "aegis_site.access.login_limits.LoginLimits"
+AXES_FAILURE_LIMIT = AEGIS_LOGIN_FAILURES
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "ip_address"]
+AXES_COOLOFF_TIME = timedelta(seconds=AEGIS_LOGIN_COOL_OFF_S)
+AXES_CLIENT_IP_CALLABLE = "aegis_site.kernel.client_address.client_address"
+AXES_LOCKOUT_CALLABLE = "aegis_site.access.login_limits.locked_page"
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # who is locked out and goes on trying adds no rows
+AXES_SENSITIVE_PARAMETERS = ["username", "csrfmiddlewaretoken"]  # some type their password into the wrong field
+AXES_DISABLE_ACCESS_LOG = True  # it would grow for ever
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 
 # Static files come straight from the installed packages: no collectstatic step on a first run.
 STATIC_URL = "/static/"
@@ -113,18 +180,41 @@ CSRF_COOKIE_SECURE = not AEGIS_IS_EMBEDDED
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+# What ends TLS in front of the admin also redirects to it and says for how long (HSTS).
+SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 
+# The HTTP API
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "knox.auth.TokenAuthentication",
+        "aegis_site.access.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["aegis_site.kernel.api_policy.ModelPermissions"],
     "DEFAULT_PARSER_CLASSES": ["aegis_site.kernel.api_policy.LimitedJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer", "aegis_site.kernel.api_page.PageRenderer"],
+    # `?format=` is left to the views: Accept chooses the media type.
+    "URL_FORMAT_OVERRIDE": None,
     "DEFAULT_PAGINATION_CLASS": "aegis_site.kernel.api_policy.Pagination",
     "EXCEPTION_HANDLER": "aegis_site.kernel.problems.problem_handler",
+    "DEFAULT_SCHEMA_CLASS": "aegis_site.kernel.openapi.AutoSchema",
 }
 
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Aegis",
+    "DESCRIPTION": "A reverse proxy that proves who it is to its upstreams.",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "PREPROCESSING_HOOKS": ["aegis_site.kernel.openapi.plain_paths"],
+    # What is sent and what is shown differ: keys are write-only.
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "HealthState": "healthchecks.models.HealthState.choices",
+        "TLSVersion": "upstream_tls.models.TLSVersion.values",
+        "WhatIfVerdict": "hosts.api.what_if.VERDICTS",
+    },
+}
+
+# Background work. Its periodic tasks: `aegis_site.celery`.
 CELERY_BROKER_URL = AEGIS_REDIS_URL.replace("unix://", "redis+socket://", 1)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -149,10 +239,6 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # The default of Celery 6: a late acknowledgement that cannot arrive any more means that the task is delivered again.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
-if AEGIS_LOG_LEVEL != "DEBUG":
-    # Three lines for every tick of every sweep would bury what matters. A failed task is an error and stays.
-    for _name in ("celery.app.trace", "celery.worker.strategy", "celery.beat"):
-        LOGGING["loggers"][_name] = {"level": "WARNING"}
 
 UNFOLD = {
     "SITE_TITLE": "Aegis",

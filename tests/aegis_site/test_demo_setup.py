@@ -1,9 +1,7 @@
 """demo_setup: wires the demo host through the ordinary services, once."""
 
 import datetime
-import logging
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,13 +22,10 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _first_run_is_done(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _first_run_is_done(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.AEGIS_DATA_DIR = tmp_path
     monkeypatch.delenv("AEGIS_DEMO_UPSTREAM", raising=False)
     ensure_authority()
-    yield
-    # The set-up silences it for the rest of its process, which is replaced when it is done; this one goes on.
-    logging.getLogger("hosts.publish").setLevel(logging.NOTSET)
 
 
 def files(demo: Demo) -> dict[str, bytes]:

@@ -24,6 +24,9 @@ def test_defaults_are_the_embedded_mode(tmp_path: Path) -> None:
     assert str(environment.proxy_metrics) == "127.0.0.1:9180"
     assert (environment.proxy_processes, environment.proxy_drain_delay_s) == (1, 0)
     assert (environment.access_log, environment.access_log_format) == (tmp_path / "access-log", "json")
+    assert (environment.login_failures, environment.login_failures_per_address) == (5, 20)
+    assert (environment.login_cool_off_s, environment.web_trusted_proxies) == (900, ())
+    assert (environment.tests_per_minute, environment.token_failures_per_minute) == (30, 30)
     assert not any(tmp_path.iterdir()), "reading the environment creates nothing"
 
 
@@ -73,6 +76,12 @@ def test_production_mode() -> None:
         ({"AEGIS_PROXY_HTTP": ":80 proxy"}, "':80 proxy' is not an address like 127.0.0.1:8000, alone or followed by"),
         ({"AEGIS_WEB_BIND": ":80 proxy_protocol"}, "AEGIS_WEB_BIND: ':80 proxy_protocol' is not an address"),
         ({"AEGIS_PROXY_HTTPS": ":443 proxy_protocol"}, "0.0.0.0:443 proxy_protocol needs AEGIS_TRUSTED_PROXIES"),
+        ({"AEGIS_LOGIN_FAILURES": "0"}, "AEGIS_LOGIN_FAILURES: '0' is not a number from 1 to 1000"),
+        ({"AEGIS_LOGIN_FAILURES_PER_ADDRESS": "x"}, "AEGIS_LOGIN_FAILURES_PER_ADDRESS: 'x' is not a number from 1"),
+        ({"AEGIS_LOGIN_COOL_OFF_S": "90000"}, "AEGIS_LOGIN_COOL_OFF_S: '90000' is not a number from 1 to 86400"),
+        ({"AEGIS_TESTS_PER_MINUTE": "0"}, "AEGIS_TESTS_PER_MINUTE: '0' is not a number from 1"),
+        ({"AEGIS_TOKEN_FAILURES_PER_MINUTE": "-"}, "AEGIS_TOKEN_FAILURES_PER_MINUTE: '-' is not a number from 1"),
+        ({"AEGIS_WEB_TRUSTED_PROXIES": "10.0.0.1/8"}, "AEGIS_WEB_TRUSTED_PROXIES: 10.0.0.1/8 has host bits set"),
         ({"AEGIS_TRUSTED_PROXIES": "10.0.0.0/8, here"}, "AEGIS_TRUSTED_PROXIES: 'here' does not appear to be"),
         ({"AEGIS_TRUSTED_PROXIES": "10.0.0.1/8"}, "AEGIS_TRUSTED_PROXIES: 10.0.0.1/8 has host bits set"),
         ({"AEGIS_PROXY_MAX_CONNECTIONS": "many"}, "AEGIS_PROXY_MAX_CONNECTIONS: 'many' is not a number from 0"),
