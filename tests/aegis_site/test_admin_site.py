@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from localca.services import ensure_authority
+from tests.support.roles import user_of
 
 pytestmark = pytest.mark.django_db
 
@@ -111,12 +112,17 @@ def test_navigation_of_an_administrator(admin_client: Client) -> None:
     """An administrator sees everything, and every link leads to a page."""
     assert _titles(admin_client) == [
         "Hosts",
+        "Posture",
+        "What if",
         "Workers",
         "Local CA",
         "Issued certificates",
         "Settings",
+        "API tokens",
         "Users",
         "Groups",
+        "Audit",
+        "API",
     ]
     context = admin_client.get(reverse("admin:aegis_settings")).context
     for group in context["sidebar_navigation"]:
@@ -124,14 +130,45 @@ def test_navigation_of_an_administrator(admin_client: Client) -> None:
             assert admin_client.get(str(item["link"])).status_code == 200, item["title"]
 
 
+def test_one_item_of_the_navigation_is_active(admin_client: Client) -> None:
+    """Also on the pages over all hosts, whose paths are below that of the list."""
+    for name in ("hosts_host_changelist", "hosts_host_add", "hosts_posture", "hosts_what_if"):
+        groups = admin_client.get(reverse(f"admin:{name}")).context["sidebar_navigation"]
+        active = [item["title"] for group in groups for item in group["items"] if item["active"]]
+        assert active == [{"hosts_posture": "Posture", "hosts_what_if": "What if"}.get(name, "Hosts")]
+
+
 def test_navigation_shows_what_may_be_seen(staff: Client) -> None:
-    """Each permission shows its page; without any there are the settings only."""
-    assert _titles(staff) == ["Settings"]
+    """Each permission shows its page; without any there are the settings and the API only."""
+    assert _titles(staff) == ["Settings", "API"]
     user = User.objects.get(username="staff")
     user.user_permissions.add(Permission.objects.get(codename="view_issuedcertificate"))
-    assert _titles(staff) == ["Issued certificates", "Settings"]
+    assert _titles(staff) == ["Issued certificates", "Settings", "API"]
 
 
-def test_tokens_have_no_page(admin_client: Client) -> None:
-    """knox's own admin page is gone: it would put a new token into a cookie."""
+@pytest.mark.parametrize(
+    ("role", "missing"),
+    [("viewer", {"What if", "Users", "Groups"}), ("operator", {"Users", "Groups"}), ("administrator", set())],
+)
+def test_navigation_of_the_roles(client: Client, role: str, missing: set[str]) -> None:
+    """What a role may not do is not offered, and all that is offered opens."""
+    client.force_login(user_of(role))
+    context = client.get(reverse("admin:aegis_settings")).context
+    items = [item for group in context["sidebar_navigation"] for item in group["items"]]
+    assert {item["title"] for item in items if not item["has_permission"]} == missing
+    statuses = {item["title"]: client.get(str(item["link"])).status_code for item in items if item["has_permission"]}
+    assert set(statuses.values()) == {200}, statuses
+
+
+def test_knoxs_page_is_gone(admin_client: Client) -> None:
+    """knox's own page of tokens is not there: it would put a new token into a cookie."""
     assert admin_client.get("/admin/knox/authtoken/").status_code == 404
+
+
+def test_who_has_no_role_is_told_so(staff: Client) -> None:
+    """Instead of an empty first page: why there is nothing, and whom to ask. With a permission it is the usual one."""
+    page = staff.get(reverse("admin:index")).content.decode()
+    assert "You have no role yet" in page
+    User.objects.get(username="staff").user_permissions.add(Permission.objects.get(codename="view_host"))
+    page = staff.get(reverse("admin:index")).content.decode()
+    assert "You have no role yet" not in page

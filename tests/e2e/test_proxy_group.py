@@ -17,6 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from aegis_site.environment import BASE_DIR
+from proxyworker.compiled import build_directory
 from tests.e2e.conftest import HostDocument
 from tests.support.admin import AdminSession
 from tests.support.certificates import Authority
@@ -135,6 +136,7 @@ def test_both_serve_and_their_metrics_are_one_document(pair: Instance, domain: s
     after = metric(document, "aegis_requests_total")
     assert sum(after.values()) - sum(before.values()) == 40
     assert metric(document, "aegis_worker_up") == {("1",): 1, ("2",): 1}
+    assert metric(document, "aegis_worker_compiled") == {(): build_directory().is_dir()}
     for path in Path(directory).iterdir():
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(path))

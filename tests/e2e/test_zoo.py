@@ -22,7 +22,9 @@ DETAILS = re.compile(rb"x509|tls|ssl|alert|certificate|authority|upstream|127\.0
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """A running demo with its zoo."""
-    with Instance(tmp_path_factory.mktemp("zoo"), command="demo", options=("--zoo",)) as running:
+    enough = {"AEGIS_TESTS_PER_MINUTE": "1000"}
+    directory = tmp_path_factory.mktemp("zoo")
+    with Instance(directory, command="demo", options=("--zoo",), environment=enough) as running:
         yield running
 
 

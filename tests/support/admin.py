@@ -22,7 +22,7 @@ class AdminSession:
     def __init__(self, instance: Instance, user: str, password: str) -> None:
         self._instance = instance
         self._cookies: dict[str, str] = {}
-        self._send(self.form("/admin/login/"), {"username": user, "password": password})
+        self.send(self.form("/admin/login/"), {"username": user, "password": password})
 
     @property
     def is_signed_in(self) -> bool:
@@ -44,11 +44,12 @@ class AdminSession:
 
     def submit(self, form: Form, changes: dict[str, str]) -> Answer:
         """Send a form with `changes`; saved means redirected."""
-        answer = self._send(form, changes)
+        answer = self.send(form, changes)
         assert answer.status == 302, errors_in(answer)
         return answer
 
-    def _send(self, form: Form, changes: dict[str, str]) -> Answer:
+    def send(self, form: Form, changes: dict[str, str]) -> Answer:
+        """Send a form with `changes`, whatever comes of it."""
         return self._request("POST", form.path, urllib.parse.urlencode({**form.values, **changes}))
 
     def _request(self, method: str, path: str, body: str | None = None) -> Answer:

@@ -210,10 +210,16 @@ class Instance:
 
 
 def request(
-    port: int, path: str, *, method: str = "GET", body: Any = None, headers: dict[str, str] | None = None
+    port: int,
+    path: str,
+    *,
+    method: str = "GET",
+    body: Any = None,
+    headers: dict[str, str] | None = None,
+    timeout_s: float = 10,
 ) -> Answer:
     """One HTTP request to 127.0.0.1 on a connection of its own. Raises OSError when nobody listens."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
         connection.request(method, path, body=body, headers=headers or {})
         response = connection.getresponse()

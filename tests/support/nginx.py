@@ -36,6 +36,7 @@ http {{
     ssl_certificate server.crt;
     ssl_certificate_key server.key;
     ssl_client_certificate client-ca.crt;
+    {crl}
     ssl_verify_client {verify};
     ssl_verify_depth 3;
     ssl_session_cache shared:clients:1m;
@@ -54,7 +55,14 @@ class Nginx:
     """
 
     def __init__(
-        self, directory: Path, *, server: Leaf, client_ca_pem: str, port: int | None = None, verify: str = "on"
+        self,
+        directory: Path,
+        *,
+        server: Leaf,
+        client_ca_pem: str,
+        crl_pem: str = "",
+        port: int | None = None,
+        verify: str = "on",
     ) -> None:
         self.port = port or free_port()
         self._directory = directory
@@ -62,7 +70,9 @@ class Nginx:
         (directory / "server.crt").write_text(server.chain_pem)
         (directory / "server.key").write_text(server.key_pem)
         (directory / "client-ca.crt").write_text(client_ca_pem)
-        configuration = _CONFIGURATION.format(port=self.port, verify=verify, more=_MORE)
+        (directory / "client-ca.crl").write_text(crl_pem)
+        crl = "ssl_crl client-ca.crl;" if crl_pem else ""
+        configuration = _CONFIGURATION.format(port=self.port, verify=verify, crl=crl, more=_MORE)
         (directory / "nginx.conf").write_text(configuration)
 
     def __enter__(self) -> Self:
