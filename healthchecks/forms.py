@@ -9,6 +9,7 @@ from django.forms.models import BaseInlineFormSet
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from healthchecks.models import HealthCheck
+from healthchecks.section import FIELDS
 
 _SYNTAX = "Write one header field in a line, as “Name: value”."
 
@@ -52,20 +53,7 @@ class HealthCheckForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = HealthCheck
-        fields = [
-            "enabled",
-            "kind",
-            "method",
-            "path",
-            "host_field",
-            "expected_status",
-            "body_contains",
-            "headers",
-            "interval_s",
-            "timeout_s",
-            "healthy_after",
-            "unhealthy_after",
-        ]
+        fields = FIELDS
 
 
 class HealthCheckFormSet(BaseInlineFormSet):  # type: ignore[type-arg]

@@ -13,7 +13,7 @@ from hosts.sections import HostSection
 
 NAME = "health_check"
 
-_FIELDS = (
+FIELDS = (
     "enabled",
     "kind",
     "method",
@@ -44,7 +44,7 @@ def apply_health_check(check: HealthCheck, changes: Mapping[str, Any]) -> None:
 SECTION = HostSection(
     name=NAME,
     model=HealthCheck,
-    defaults={name: _column(name).get_default() for name in _FIELDS},
+    defaults={name: _column(name).get_default() for name in FIELDS},
     apply=apply_health_check,
     serializer="healthchecks.api.serializers.HealthCheckSerializer",
     inline="healthchecks.admin.HealthCheckInline",

@@ -45,6 +45,12 @@ class ModelPermissions(DjangoModelPermissions):
     }
 
 
+class MayChange(ModelPermissions):
+    """For a POST that makes no row of the view's model: it asks for what a change would."""
+
+    perms_map = {**ModelPermissions.perms_map, "POST": ModelPermissions.perms_map["PATCH"]}
+
+
 class Pagination(PageNumberPagination):
     """`?page=` and `?page_size=`. A page behind the last one does not exist; anything but a number is refused."""
 

@@ -10,10 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from aegis_site.kernel.api import ApiView, CertificateFactsSerializer, StrictSerializer
+from aegis_site.kernel.api_policy import MayChange
 from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.throttling import ConnectionTestThrottle
 from hosts.api.results import EnforcementSerializer, UpstreamSetupSerializer
-from hosts.api.views import MayChange, TestsNotRun
+from hosts.api.views import TestsNotRun
 from hosts.connection_tests import NotRun, first_upstream, one_upstream
 from hosts.enforcement import prove_enforcement
 from hosts.models import Host, Upstream

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from aegis_site.kernel.api import ApiViewSet, etag_of
-from aegis_site.kernel.api_policy import ModelPermissions
+from aegis_site.kernel.api_policy import MayChange
 from aegis_site.kernel.filters import Filters, Ordering, Search
 from aegis_site.kernel.throttling import ConnectionTestThrottle
 from hosts.api.filters import HostFilter, WorkerFilter
@@ -31,12 +31,6 @@ from hosts.models import Host, ProxyWorker, Upstream
 from hosts.selectors import latest_generation
 from hosts.services import create_host, delete_host, update_host
 from hosts.specs import HostSpec
-
-
-class MayChange(ModelPermissions):
-    """For a POST that makes no row of the view's model: it asks for what a change would."""
-
-    perms_map = {**ModelPermissions.perms_map, "POST": ModelPermissions.perms_map["PATCH"]}
 
 
 class TestsNotRun(exceptions.APIException):

@@ -11,9 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from aegis_site.kernel.api import ApiView, StrictSerializer
+from aegis_site.kernel.api_policy import MayChange
 from aegis_site.kernel.throttling import ConnectionTestThrottle
 from hosts.api.serializers import Text
-from hosts.api.views import MayChange, TestsNotRun
+from hosts.api.views import TestsNotRun
 from hosts.connection_tests import NotRun
 from hosts.field_errors import FieldErrors
 from hosts.models import Host

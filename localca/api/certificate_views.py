@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from aegis_site.kernel.api import ApiViewSet
-from aegis_site.kernel.api_policy import ModelPermissions
+from aegis_site.kernel.api_policy import MayChange
 from aegis_site.kernel.filters import Filters, Ordering, Search
 from localca.api.certificate_serializers import (
     CertificateOrderSerializer,
@@ -29,12 +29,6 @@ from localca.services import IssuedBundle, delete_certificate, issue_certificate
 
 # RFC 9111 section 5.2.2.5: no cache on the way may keep what holds a private key.
 _NO_STORE = {"Cache-Control": "no-store"}
-
-
-class MayRevoke(ModelPermissions):
-    """Revoking makes no row: it asks for what a change would."""
-
-    perms_map = {**ModelPermissions.perms_map, "POST": ModelPermissions.perms_map["PATCH"]}
 
 
 class CertificateViewSet(ApiViewSet):
@@ -94,7 +88,7 @@ class CertificateViewSet(ApiViewSet):
         request=CertificateRevocationSerializer,
         responses={200: CertificateSerializer},
     )
-    @action(detail=True, methods=["post"], permission_classes=[MayRevoke])
+    @action(detail=True, methods=["post"], permission_classes=[MayChange])
     def revoke(self, request: Request, pk: str) -> Response:
         """Take the certificate back, for good. The revocation list that names it is there at once."""
         self.get_object()

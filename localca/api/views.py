@@ -43,7 +43,18 @@ class ListUnavailable(exceptions.APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
 
 
-class AuthorityView(ApiView):
+class _AuthorityViews(ApiView):
+    """Views of the active CA: 404 before there is one, 503 when it cannot sign the list that is due."""
+
+    def handle_exception(self, exc: Exception) -> Any:
+        if isinstance(exc, AuthorityMissing):
+            exc = exceptions.NotFound(str(exc))
+        elif isinstance(exc, RevocationError):
+            exc = ListUnavailable(exc.message, code=exc.code)
+        return super().handle_exception(exc)
+
+
+class AuthorityView(_AuthorityViews):
     """The CA that issues client certificates."""
 
     queryset = CertificateAuthority.objects.all()
@@ -51,13 +62,10 @@ class AuthorityView(ApiView):
     @extend_schema(operation_id="ca", responses={200: CertificateAuthoritySerializer, 404: None})
     def get(self, request: Request) -> Response:
         """The CA's certificate, and what is in it."""
-        try:
-            return Response(CertificateAuthoritySerializer(require_authority()).data)
-        except AuthorityMissing as error:
-            raise exceptions.NotFound(str(error)) from error
+        return Response(CertificateAuthoritySerializer(require_authority()).data)
 
 
-class CertificateView(ApiView):
+class CertificateView(_AuthorityViews):
     """The CA's certificate as PEM. It is public: whoever verifies a client certificate needs it."""
 
     authentication_classes = []
@@ -71,14 +79,11 @@ class CertificateView(ApiView):
     )
     def get(self, request: Request) -> HttpResponse:
         """The CA's certificate as PEM. It is public: whoever verifies a client certificate needs it."""
-        try:
-            certificate_pem = require_authority().certificate_pem
-        except AuthorityMissing as error:
-            raise exceptions.NotFound(str(error)) from error
+        certificate_pem = require_authority().certificate_pem
         return attachment(certificate_pem, media_type=CERTIFICATE_MEDIA_TYPE, file_name=CERTIFICATE_FILE)
 
 
-class TrustBundleView(ApiView):
+class TrustBundleView(_AuthorityViews):
     """The zip for operators of upstreams."""
 
     queryset = CertificateAuthority.objects.all()
@@ -87,15 +92,10 @@ class TrustBundleView(ApiView):
     @extend_schema(operation_id="ca_trust_bundle", responses={(200, "application/zip"): OpenApiTypes.BINARY, 404: None})
     def get(self, request: Request) -> HttpResponse:
         """The trust bundle, a zip for operators of upstreams: certificate, revocation list and how to use them."""
-        try:
-            return attachment(trust_bundle_zip(), media_type="application/zip", file_name=BUNDLE_FILE)
-        except AuthorityMissing as error:
-            raise exceptions.NotFound(str(error)) from error
-        except RevocationError as error:
-            raise ListUnavailable(error.message, code=error.code) from error
+        return attachment(trust_bundle_zip(), media_type="application/zip", file_name=BUNDLE_FILE)
 
 
-class RevocationListView(ApiView):
+class RevocationListView(_AuthorityViews):
     """The CA's certificate revocation list. It is public: whoever verifies a certificate needs it."""
 
     authentication_classes = []
@@ -123,12 +123,7 @@ class RevocationListView(ApiView):
         An overdue list is replaced first. A cache may keep an answer for five minutes.
         """
         media_type = _encoding(request)
-        try:
-            self._list = current_list(require_authority())
-        except AuthorityMissing as error:
-            raise exceptions.NotFound(str(error)) from error
-        except RevocationError as error:
-            raise ListUnavailable(error.message, code=error.code) from error
+        self._list = current_list(require_authority())
         content = bytes(self._list.der) if media_type == REVOCATION_LIST_MEDIA_TYPE else self._list.pem
         response = attachment(content, media_type=media_type, file_name=REVOCATION_LIST_FILE)
         since = parse_http_date_safe(request.META.get("HTTP_IF_MODIFIED_SINCE", ""))

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from aegis_site.kernel.api import ApiView
-from aegis_site.kernel.api_policy import ModelPermissions
+from aegis_site.kernel.api_policy import MayChange
 from aegis_site.kernel.site_settings.api_serializers import (
     DeliverySerializer,
     SettingsSerializer,
@@ -25,12 +25,6 @@ from aegis_site.kernel.site_settings.services import (
     send_test_mail,
 )
 from aegis_site.kernel.throttling import ConnectionTestThrottle
-
-
-class MayChangeSettings(ModelPermissions):
-    """A test mail goes out in the installation's name and with its password: it asks for what a change would."""
-
-    perms_map = {**ModelPermissions.perms_map, "POST": ModelPermissions.perms_map["PATCH"]}
 
 
 class SettingsView(ApiView):
@@ -63,7 +57,8 @@ class TestEmailView(ApiView):
     """A mail that shows whether mail arrives."""
 
     queryset = SiteSettings.objects.all()
-    permission_classes = [MayChangeSettings]
+    # It goes out in the installation's name and with its password.
+    permission_classes = [MayChange]
     throttle_classes = [ConnectionTestThrottle]
 
     @extend_schema(
