@@ -19,7 +19,7 @@ from typing import Any
 from OpenSSL import SSL
 
 from healthchecks.answer import CheckedAnswer, Request
-from upstream_tls.tls.attempt import SPOKEN_ALPN, Attempt, Progress
+from upstream_tls.tls.attempt import SPOKEN_ALPN, Attempt, PeerClosed, Progress, printed
 from upstream_tls.tls.context import ClientContext
 from upstream_tls.tls.evidence import Stage
 
@@ -37,14 +37,10 @@ class Dial:
     lookups: Executor
 
 
-class _PeerClosed(Exception):
-    """EOF, or close_notify, where more was expected."""
-
-
 async def attempt_tls(context: ClientContext, dial: Dial, request: Request) -> Attempt:
     """Asks once over TLS. Raises SpecProblem when the upstream's address is no name that TLS can send."""
     session = context.open(dial.address)
-    record = Attempt(address=_printed(dial.address, dial.port), session=session)
+    record = Attempt(address=printed(dial.address, dial.port), session=session)
 
     async def converse(line: "_Line") -> None:
         peer = _TLSPeer(record, session, line)
@@ -59,7 +55,7 @@ async def attempt_tls(context: ClientContext, dial: Dial, request: Request) -> A
 
 async def attempt_plain(dial: Dial, request: Request | None) -> Progress:
     """Asks once without TLS; without a request, only connects."""
-    record = Progress(address=_printed(dial.address, dial.port))
+    record = Progress(address=printed(dial.address, dial.port))
 
     async def converse(line: "_Line") -> None:
         if request is None:
@@ -72,21 +68,10 @@ async def attempt_plain(dial: Dial, request: Request | None) -> Progress:
 
 
 async def _attempt(record: Progress, dial: Dial, converse: "Callable[[_Line], Awaitable[None]]") -> None:
-    try:
+    with record.broken_off():
         async with asyncio.timeout_at(dial.deadline):
-            connection = await _connect(record, dial)
-            with contextlib.closing(connection):
+            with contextlib.closing(await _connect(record, dial)) as connection:
                 await converse(_Line(record, connection))
-    except socket.gaierror as error:
-        record.lookup_error = error.errno
-    except TimeoutError:
-        record.timed_out = True
-    except _PeerClosed:
-        record.peer_closed = True
-    except OSError as error:
-        record.errno = error.errno
-    except Exception:  # noqa: BLE001, S110 (OpenSSL's errors, and what a callback raised over a hostile certificate)
-        pass  # whatever it was, it was a refusal, and the callbacks have noted which
 
 
 async def _connect(record: Progress, dial: Dial) -> socket.socket:
@@ -97,7 +82,7 @@ async def _connect(record: Progress, dial: Dial) -> socket.socket:
     for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
         connection = socket.socket(family, socket.SOCK_STREAM)
         connection.setblocking(False)
-        record.address = _printed(address[0], dial.port)
+        record.address = printed(address[0], dial.port)
         try:
             # An address that swallows packets must leave time for the others.
             async with asyncio.timeout((dial.deadline - loop.time()) / left):
@@ -151,11 +136,11 @@ class _Line:
             self._send_failure = error
 
     async def receive(self) -> bytes:
-        """Some bytes. Raises OSError, _PeerClosed."""
+        """Some bytes. Raises OSError, PeerClosed."""
         data = await self._loop.sock_recv(self._connection, _READ_BYTES)
         if not data:
             # What broke while sending says more than the end that follows it.
-            raise self._send_failure or _PeerClosed
+            raise self._send_failure or PeerClosed
         self._record.first_bytes = (self._record.first_bytes + data[:_FIRST_BYTES])[:_FIRST_BYTES]
         return data
 
@@ -205,11 +190,11 @@ class _TLSPeer:
             except SSL.ZeroReturnError:
                 if self._record.got_answer_bytes:
                     return None
-                raise _PeerClosed from None
+                raise PeerClosed from None
             await self._flush()  # answers to key updates
             try:
                 self._session.bio_write(await self._line.receive())
-            except (_PeerClosed, ConnectionError):
+            except (PeerClosed, ConnectionError):
                 if self._record.got_answer_bytes:
                     return None
                 raise
@@ -231,7 +216,7 @@ def _reader(record: Progress, line: _Line) -> Callable[[], Awaitable[bytes | Non
     async def read() -> bytes | None:
         try:
             return await line.receive()
-        except (_PeerClosed, ConnectionError):
+        except (PeerClosed, ConnectionError):
             if record.got_answer_bytes:
                 return None
             raise
@@ -256,7 +241,3 @@ async def _ask(
         record.got_answer_bytes = True
         answer.feed(data)
     record.is_broken = False
-
-
-def _printed(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

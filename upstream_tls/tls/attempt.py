@@ -12,6 +12,7 @@ import queue
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +46,10 @@ class Deadline:
         return left
 
 
+class PeerClosed(Exception):
+    """EOF, or close_notify, where more was expected."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Progress:
     """How far an attempt came. `stage` is the last one begun; `milliseconds` has those that ended."""
@@ -63,6 +68,22 @@ class Progress:
     timed_out: bool = False
     is_broken: bool = True
 
+    @contextlib.contextmanager
+    def broken_off(self) -> Iterator[None]:
+        """Notes why the block ended early. Nothing that the network or the peer does is raised."""
+        try:
+            yield
+        except socket.gaierror as error:
+            self.lookup_error = error.errno
+        except TimeoutError:
+            self.timed_out = True
+        except PeerClosed:
+            self.peer_closed = True
+        except OSError as error:
+            self.errno = error.errno
+        except Exception:  # noqa: BLE001, S110 (OpenSSL's errors, and what a callback raised over a hostile certificate)
+            pass  # whatever it was, it was a refusal, and the callbacks have noted which
+
     @property
     def is_silent_end(self) -> bool:
         """The upstream ended the connection in or after the handshake, before it said anything in HTTP."""
@@ -80,33 +101,16 @@ class Attempt(Progress):
     session: SSL.Connection
 
 
-class _PeerClosed(Exception):
-    """EOF, or close_notify, where more was expected."""
-
-
 def attempt(context: ClientContext, target: ProbeTarget, deadline: Deadline) -> Attempt:
     """Tries once. Raises SpecProblem when the upstream's address is no name that TLS can send."""
     session = context.open(target.address)
-    record = Attempt(address=_printed(target.address, target.port), session=session)
-    with contextlib.ExitStack() as resources:
-        try:
-            connection = _connect(record, target, deadline)
-            resources.callback(connection.close)
-            peer = _Peer(record, session, connection, deadline)
-            peer.shake_hands(context)
-            if record.alpn.encode("ascii", "replace") in SPOKEN_ALPN:
-                peer.ask(target)
-                record.is_broken = False
-        except socket.gaierror as error:
-            record.lookup_error = error.errno
-        except TimeoutError:
-            record.timed_out = True
-        except _PeerClosed:
-            record.peer_closed = True
-        except OSError as error:
-            record.errno = error.errno
-        except Exception:  # noqa: BLE001, S110 (OpenSSL's errors, and what a callback raised over a hostile certificate)
-            pass  # whatever it was, it was a refusal, and the callbacks have noted which
+    record = Attempt(address=printed(target.address, target.port), session=session)
+    with record.broken_off(), contextlib.closing(_connect(record, target, deadline)) as connection:
+        peer = _Peer(record, session, connection, deadline)
+        peer.shake_hands(context)
+        if record.alpn.encode("ascii", "replace") in SPOKEN_ALPN:
+            peer.ask(target)
+            record.is_broken = False
     return record
 
 
@@ -119,7 +123,7 @@ def _connect(record: Attempt, target: ProbeTarget, deadline: Deadline) -> socket
     failure: OSError = OSError("no address")
     for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
         connection = socket.socket(family, socket.SOCK_STREAM)
-        record.address = _printed(address[0], target.port)
+        record.address = printed(address[0], target.port)
         try:
             # An address that swallows packets must leave time for the others.
             connection.settimeout(deadline.remaining_s() / left)
@@ -222,22 +226,22 @@ class _Peer:
             except SSL.ZeroReturnError:
                 if self._record.got_answer_bytes:
                     return None
-                raise _PeerClosed from None
+                raise PeerClosed from None
             self._flush()  # answers to key updates
             try:
                 self._receive()
-            except (_PeerClosed, ConnectionError):
+            except (PeerClosed, ConnectionError):
                 if self._record.got_answer_bytes:
                     return None
                 raise
 
     def _receive(self) -> None:
-        """Some bytes from the wire into the session. Raises TimeoutError, OSError, _PeerClosed."""
+        """Some bytes from the wire into the session. Raises TimeoutError, OSError, PeerClosed."""
         self._connection.settimeout(self._deadline.remaining_s())
         data = self._connection.recv(_READ_BYTES)
         if not data:
             # What broke while sending says more than the end that follows it.
-            raise self._send_failure or _PeerClosed
+            raise self._send_failure or PeerClosed
         self._record.first_bytes = (self._record.first_bytes + data[:_FIRST_BYTES])[:_FIRST_BYTES]
         self._session.bio_write(data)
 
@@ -271,7 +275,8 @@ def _is_literal(address: str) -> bool:
     return True
 
 
-def _printed(address: str, port: int) -> str:
+def printed(address: str, port: int) -> str:
+    """Address and port as people write them."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
