@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page
 
+from tests.support.browser import admin_page, chromium
 from tests.support.certificates import Authority, Leaf
 from tests.support.instance import Instance
 from tests.support.nginx import Nginx
@@ -64,3 +66,16 @@ def host_document(nginx: Nginx, server_ca: Authority) -> HostDocument:
         }
 
     return make
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, aegis: Instance) -> Iterator[Page]:
+    """The list of hosts, seen by an administrator. Fails at the end when a script of the admin failed."""
+    with admin_page(browser, aegis, path="/admin/hosts/host/", title="Select host to change | Aegis") as page:
+        yield page

@@ -1,55 +1,16 @@
 """The admin as a person uses it: Debian's chromium against a running Aegis."""
 
-import os
-import shutil
-from collections.abc import Iterator
+from playwright.sync_api import Page, expect
 
-import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-
+from tests.support.browser import BROWSER_TESTS
 from tests.support.certificates import Authority
-from tests.support.instance import ADMIN_PASSWORD, Instance
 from tests.support.polling import eventually
 
-CHROMIUM = shutil.which("chromium") or ""
-CHROMIUM_ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not CHROMIUM and os.environ.get("CI") != "true", reason="no chromium: apt-get install chromium, or run as root"
-    ),
-]
+pytestmark = BROWSER_TESTS
 
 CA = Authority("Orders CA")
 LEAF = CA.client("orders client")
 OTHER_LEAF = CA.client("another client")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser, aegis: Instance) -> Iterator[Page]:
-    """A signed-in page of a browser without history. Fails at the end when a script of the admin failed."""
-    page = browser.new_page(base_url=f"http://127.0.0.1:{aegis.web_port}", viewport={"width": 1440, "height": 1000})
-    page.set_default_timeout(15_000)
-    script_errors: list[str] = []
-    page.on("pageerror", lambda error: script_errors.append(str(error)))
-    page.goto("/admin/login/?next=/admin/hosts/host/")
-    page.get_by_label("Username").fill("admin")
-    page.get_by_label("Password").fill(ADMIN_PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page).to_have_title("Select host to change | Aegis")
-    yield page
-    page.close()
-    assert script_errors == []
 
 
 def test_a_host_with_mtls_is_set_up_in_the_browser(page: Page) -> None:

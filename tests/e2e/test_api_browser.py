@@ -1,30 +1,18 @@
 """The API's pages in a real browser: nothing but this server is asked, and changes are sent as a client sends them."""
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from playwright.sync_api import Page, Request, expect, sync_playwright
+from playwright.sync_api import Page, Request, expect
 from pytest_django.live_server_helper import LiveServer
 
 from hosts.models import Host
 from tests.hosts.examples import make_host
+from tests.support.browser import BROWSER_TESTS, PATIENCE_MS, WIDE, chromium
 
-CHROMIUM = shutil.which("chromium") or ""
-CHROMIUM_ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not CHROMIUM and os.environ.get("CI") != "true",
-        reason="Debian's chromium is not installed (apt install chromium)",
-    ),
-    pytest.mark.django_db(transaction=True),
-]
+pytestmark = [*BROWSER_TESTS, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
@@ -35,10 +23,9 @@ def page(live_server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     client = Client()
     client.force_login(User.objects.create_superuser("admin"))
     cookie = client.cookies["aegis_session"].value
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        page = browser.new_page(base_url=live_server.url, viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(15_000)
+    with chromium() as browser:
+        page = browser.new_page(base_url=live_server.url, viewport=WIDE)
+        page.set_default_timeout(PATIENCE_MS)
         page.context.add_cookies([{"name": "aegis_session", "value": cookie, "url": live_server.url}])
         failures: list[str] = []
         page.on("pageerror", lambda error: failures.append(str(error)))
@@ -49,7 +36,6 @@ def page(live_server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
 
         page.on("request", note)
         yield page
-        browser.close()
     assert failures == []
 
 

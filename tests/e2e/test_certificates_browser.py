@@ -6,10 +6,10 @@ from pathlib import Path
 from cryptography import x509
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.test_admin_browser import browser, page, pytestmark
+from tests.support.browser import BROWSER_TESTS
 from tests.support.instance import Instance
 
-__all__ = ["browser", "page", "pytestmark"]  # the fixtures and marks of that module are those of this one
+pytestmark = BROWSER_TESTS
 
 
 def test_a_certificate_is_issued_renewed_and_revoked(page: Page, aegis: Instance, tmp_path: Path) -> None:

@@ -1,65 +1,20 @@
 """Test Connection as a person uses it: Debian's chromium against a running Aegis."""
 
-import os
 import re
-import shutil
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import HostDocument
+from tests.support.browser import BROWSER_TESTS, signed_in
 from tests.support.certificates import Authority, Leaf
-from tests.support.instance import ADMIN_PASSWORD, Instance
+from tests.support.instance import Instance
 
-CHROMIUM = shutil.which("chromium") or ""
-CHROMIUM_ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PHONE_WIDTH = 390
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not CHROMIUM and os.environ.get("CI") != "true", reason="no chromium: apt-get install chromium, or run as root"
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-    yield browser
-    browser.close()
-
-
-def signed_in(browser: Browser, aegis: Instance, **options: Any) -> Page:
-    page = browser.new_page(base_url=f"http://127.0.0.1:{aegis.web_port}", **options)
-    page.set_default_timeout(15_000)
-    page.goto("/admin/login/?next=/admin/hosts/host/")
-    page.get_by_label("Username").fill("admin")
-    page.get_by_label("Password").fill(ADMIN_PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    page.wait_for_load_state()
-    return page
-
-
-@pytest.fixture
-def page(browser: Browser, aegis: Instance) -> Iterator[Page]:
-    """A signed-in page. Fails at the end when a script failed."""
-    page = signed_in(browser, aegis, viewport={"width": 1440, "height": 1000})
-    script_errors: list[str] = []
-    page.on("pageerror", lambda error: script_errors.append(str(error)))
-    yield page
-    page.close()
-    assert script_errors == []
+pytestmark = BROWSER_TESTS
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from hosts.exchange.reading import Format, read_document, write_document
-from tests.e2e.test_admin_browser import browser, page, pytestmark  # noqa: F401 (fixtures, and when to skip)
+from tests.support.browser import BROWSER_TESTS
+
+pytestmark = BROWSER_TESTS
 
 PASSPHRASE = "correct horse battery staple"
 
 
-def test_export_change_and_import(page: Page, tmp_path: Path) -> None:  # noqa: F811 (the fixture)
+def test_export_change_and_import(page: Page, tmp_path: Path) -> None:
     """Download with sealed keys, look at what a changed file would do, confirm, and find it done."""
     page.goto("/admin/hosts/host/")
     page.get_by_role("link", name="Export / Import").click()

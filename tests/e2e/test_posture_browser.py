@@ -1,46 +1,14 @@
 """Posture, what if, and exceptions from verification as a person uses them: chromium against a running Aegis."""
 
-import os
-import shutil
-from collections.abc import Iterator
-
-import pytest
 from cryptography.hazmat.primitives import hashes
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import HostDocument
+from tests.support.browser import BROWSER_TESTS
 from tests.support.certificates import Authority
-from tests.support.instance import ADMIN_PASSWORD, Instance
+from tests.support.instance import Instance
 
-CHROMIUM = shutil.which("chromium") or ""
-CHROMIUM_ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not CHROMIUM and os.environ.get("CI") != "true", reason="no chromium: apt-get install chromium, or run as root"
-    ),
-]
-
-
-@pytest.fixture
-def page(aegis: Instance) -> Iterator[Page]:
-    """A signed-in page. Fails at the end when a script of the admin failed."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        page = browser.new_page(base_url=f"http://127.0.0.1:{aegis.web_port}", viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(20_000)
-        script_errors: list[str] = []
-        page.on("pageerror", lambda error: script_errors.append(str(error)))
-        page.goto("/admin/login/?next=/admin/hosts/host/")
-        page.get_by_label("Username").fill("admin")
-        page.get_by_label("Password").fill(ADMIN_PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        expect(page).to_have_title("Select host to change | Aegis")
-        yield page
-        browser.close()
-    assert script_errors == []
+pytestmark = BROWSER_TESTS
 
 
 def test_an_exception_is_made_seen_and_asked_about(

@@ -1,53 +1,25 @@
 """The Settings page as a person uses it: a browser, a running Aegis, and a real mail server."""
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.support.browser import BROWSER_TESTS, admin_page
 from tests.support.certificates import Authority
-from tests.support.instance import ADMIN_PASSWORD, Instance
+from tests.support.instance import Instance
 from tests.support.smtp import PASSWORD, USERNAME, mail_server
 
-CHROMIUM = shutil.which("chromium") or ""
-CHROMIUM_ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not CHROMIUM and os.environ.get("CI") != "true", reason="no chromium: apt-get install chromium, or run as root"
-    ),
-]
+pytestmark = BROWSER_TESTS
 
 CA = Authority("Mail CA")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
 def page(browser: Browser, aegis: Instance) -> Iterator[Page]:
     """The Settings page of an administrator. Fails at the end when a script of the page failed."""
-    page = browser.new_page(base_url=f"http://127.0.0.1:{aegis.web_port}", viewport={"width": 1440, "height": 1000})
-    page.set_default_timeout(15_000)
-    script_errors: list[str] = []
-    page.on("pageerror", lambda error: script_errors.append(str(error)))
-    page.goto("/admin/login/?next=/admin/settings/")
-    page.get_by_label("Username").fill("admin")
-    page.get_by_label("Password").fill(ADMIN_PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page).to_have_title("Settings | Aegis")
-    yield page
-    page.close()
-    assert script_errors == []
+    with admin_page(browser, aegis, path="/admin/settings/", title="Settings | Aegis") as page:
+        yield page
 
 
 def test_mail_is_set_up_in_the_browser(page: Page) -> None:
