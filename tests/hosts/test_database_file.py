@@ -1,16 +1,13 @@
 """What really lies in the database file, and what several processes make of it at once."""
 
 import base64
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from aegis_site.environment import BASE_DIR, DATABASE_FILE
+from aegis_site.environment import DATABASE_FILE
 from tests.hosts.examples import LEAF
-from tests.support.database import copy_database
+from tests.support.database import Installation, finished, let_go
 
 COMMITS_PER_PROCESS = 15
 
@@ -57,53 +54,20 @@ assert known == {str(row.pk): row.generation for row in CompiledHost.objects.exc
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> "Installation":
+def installation(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Installation:
     return Installation(tmp_path_factory.mktemp("aegis"))
 
 
-class Installation:
-    """A migrated database file of its own, used by other processes only."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self.data_dir = data_dir
-        self.environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(BASE_DIR),
-            "DJANGO_SETTINGS_MODULE": "aegis_site.settings",
-            "AEGIS_DATA_DIR": str(data_dir),
-            "AEGIS_SSL_KEY": "0f" * 32,
-            "AEGIS_SECRET_KEY": "only-for-tests-" + "x" * 40,
-            "AEGIS_LOG_LEVEL": "ERROR",
-        }
-        copy_database(data_dir)
-
-    def start(self, script: str, *arguments: str) -> "subprocess.Popen[str]":
-        script = "import sys, django\ndjango.setup()\n" + script
-        return subprocess.Popen(
-            [sys.executable, "-c", script, *arguments],
-            env=self.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def raw_bytes(self) -> bytes:
-        """The database and its write-ahead log as they lie on the disk."""
-        return b"".join(path.read_bytes() for path in sorted(self.data_dir.glob(DATABASE_FILE + "*")))
-
-
-def finished(process: "subprocess.Popen[str]", text: str = "") -> str:
-    output, errors = process.communicate(text, timeout=60)
-    assert process.returncode == 0, errors
-    return output
+def raw_bytes(data_dir: Path) -> bytes:
+    """The database and its write-ahead log as they lie on the disk."""
+    return b"".join(path.read_bytes() for path in sorted(data_dir.glob(DATABASE_FILE + "*")))
 
 
 def test_no_private_key_lies_in_the_file(installation: Installation) -> None:
     """Neither the PEM body nor the DER of a stored key, in the database or its log. The certificate is found there."""
     keeper = installation.start("import time\nfrom django.db import connection\nconnection.cursor()\nsys.stdin.read()")
     finished(installation.start(_STORE), LEAF.chain_pem + "====" + LEAF.key_pem)
-    raw = installation.raw_bytes()
+    raw = raw_bytes(installation.data_dir)
     finished(keeper)
     assert LEAF.chain_pem.splitlines()[1].encode() in raw
     for line in LEAF.key_pem.splitlines()[1:-1]:
@@ -113,13 +77,6 @@ def test_no_private_key_lies_in_the_file(installation: Installation) -> None:
     assert scalar not in raw
     assert base64.b64encode(scalar)[:-4] not in raw
     assert b"PRIVATE KEY" not in raw
-
-
-def let_go(process: "subprocess.Popen[str]") -> None:
-    """End its standard input, for which it waits."""
-    assert process.stdin is not None
-    process.stdin.close()
-    process.stdin = None
 
 
 def test_generations_of_two_processes_are_distinct_and_grow(installation: Installation) -> None:

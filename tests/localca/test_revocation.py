@@ -2,11 +2,9 @@
 
 import datetime
 import http.client
-import os
 import shutil
 import ssl
 import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +17,6 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from aegis_site.environment import BASE_DIR
 from aegis_site.kernel.audit.models import AuditEntry
 from aegis_site.kernel.fields import Sealed
 from aegis_site.kernel.keyring import SecretUnreadable
@@ -35,7 +32,7 @@ from localca.revocation import (
 )
 from localca.services import IssuedBundle, ensure_authority, issue_client_certificate
 from tests.support.certificates import Authority
-from tests.support.database import copy_database
+from tests.support.database import Installation, finished
 from tests.support.nginx import Nginx
 
 DAY = datetime.timedelta(days=1)
@@ -248,8 +245,6 @@ def test_many_who_revoke_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 ASKER = """
-import sys, django
-django.setup()
 from localca.revocation import current_list
 from localca.selectors import active_authority
 authority = active_authority()
@@ -261,37 +256,13 @@ print(current_list(authority).number, flush=True)
 
 def test_processes_that_miss_a_list_at_once_make_one(tmp_path: Path, django_db_setup: None) -> None:
     """Four processes find no list at the same moment: one makes it, all return it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")} | {
-        "AEGIS_DATA_DIR": str(tmp_path),
-        "AEGIS_SSL_KEY": "1f" * 32,
-        "AEGIS_SECRET_KEY": "only-for-this-test",
-        "DJANGO_SETTINGS_MODULE": "aegis_site.settings",
-    }
-    options: dict[str, Any] = {"cwd": BASE_DIR, "env": environment, "text": True}
-    copy_database(tmp_path)
+    installation = Installation(tmp_path)
     prepare = (
-        "import django; django.setup(); from localca.services import *; from localca.models import *; "
+        "from localca.services import *; from localca.models import *; "
         "ensure_authority(); RevocationList.objects.update(next_update='2020-01-02', this_update='2020-01-01')"
     )
-    subprocess.run([sys.executable, "-W", "ignore", "-c", prepare], check=True, **options)
-    askers = [
-        subprocess.Popen([sys.executable, "-c", ASKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
-        for _ in range(4)
-    ]
-    try:
-        for asker in askers:
-            assert asker.stdout is not None
-            assert asker.stdout.readline() == "ready\n"
-        for asker in askers:
-            assert asker.stdin is not None
-            asker.stdin.write("\n")
-            asker.stdin.flush()
-        answers = [asker.communicate(timeout=60)[0] for asker in askers]
-    finally:
-        for asker in askers:
-            asker.kill()
-            asker.communicate()
-    assert answers == ["2\n"] * 4
+    finished(installation.start("import warnings; warnings.simplefilter('ignore'); " + prepare))
+    assert installation.race(ASKER, runners=["1", "2", "3", "4"]) == ["2\n"] * 4
 
 
 @pytest.mark.django_db

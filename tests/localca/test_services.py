@@ -2,9 +2,6 @@
 
 import datetime
 import logging
-import os
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +14,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection
 
-from aegis_site.environment import BASE_DIR
 from aegis_site.kernel.fields import Sealed
 from aegis_site.kernel.keyring import SecretUnreadable
 from localca import services
@@ -30,19 +26,17 @@ from localca.services import (
     issue_server_certificate,
     renew_certificate,
 )
-from tests.support.database import copy_database
+from tests.support.database import Installation, finished
 
 PROCESSES = 4
 
 # Every process has found that there is no CA before the first of them stores one.
 RACER = """
-import sys, django
-django.setup()
 from localca import profiles, services
 build_root = profiles.build_root
 def build_root_and_wait(**arguments):
     root = build_root(**arguments)
-    print("built", flush=True)
+    print("ready", flush=True)
     sys.stdin.readline()
     return root
 profiles.build_root = build_root_and_wait
@@ -54,35 +48,11 @@ print(authority.pk, authority.facts.fingerprint_sha256, flush=True)
 
 def test_processes_that_start_at_once_share_one_ca(tmp_path: Path, django_db_setup: None) -> None:
     """Four processes that all found no CA end up with the same one, and there is one row."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")} | {
-        "AEGIS_DATA_DIR": str(tmp_path),
-        "AEGIS_SSL_KEY": "1f" * 32,
-        "AEGIS_SECRET_KEY": "only-for-this-test",
-        "DJANGO_SETTINGS_MODULE": "aegis_site.settings",
-    }
-    options: dict[str, Any] = {"cwd": BASE_DIR, "env": environment, "text": True}
-    copy_database(tmp_path)
-    racers = [
-        subprocess.Popen([sys.executable, "-c", RACER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
-        for _ in range(PROCESSES)
-    ]
-    try:
-        for racer in racers:
-            assert racer.stdout is not None
-            assert racer.stdout.readline() == "built\n"
-        for racer in racers:
-            assert racer.stdin is not None
-            racer.stdin.write("\n")
-            racer.stdin.flush()
-        answers = [racer.communicate(timeout=60)[0] for racer in racers]
-    finally:
-        for racer in racers:
-            racer.kill()
-            racer.communicate()
-    assert [racer.returncode for racer in racers] == [0] * PROCESSES
+    installation = Installation(tmp_path)
+    answers = installation.race(RACER, runners=[str(number) for number in range(PROCESSES)])
     assert len(set(answers)) == 1
-    count = "import django; django.setup(); from localca.models import *; print(CertificateAuthority.objects.count())"
-    assert subprocess.check_output([sys.executable, "-c", count], **options) == "1\n"
+    count = "from localca.models import *; print(CertificateAuthority.objects.count())"
+    assert finished(installation.start(count)) == "1\n"
 
 
 @pytest.mark.django_db

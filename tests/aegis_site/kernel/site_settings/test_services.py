@@ -1,9 +1,6 @@
 """Reading and changing the site settings, and mail that goes out by them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,6 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from aegis_site.environment import BASE_DIR
 from aegis_site.kernel.audit.models import AuditEntry
 from aegis_site.kernel.fields import Sealed
 from aegis_site.kernel.keyring import SecretUnreadable
@@ -30,7 +26,7 @@ from aegis_site.kernel.site_settings.services import (
 )
 from aegis_site.kernel.site_settings.smtp import Security, SmtpServer
 from tests.support.certificates import Authority
-from tests.support.database import copy_database
+from tests.support.database import Installation
 from tests.support.smtp import PASSWORD, USERNAME, mail_server
 
 pytestmark = pytest.mark.django_db
@@ -243,8 +239,6 @@ def test_the_server_of_settings_without_a_sign_in() -> None:
 
 
 _RACE = """
-import sys, django
-django.setup()
 from aegis_site.kernel.site_settings.services import change_settings
 from aegis_site.kernel.site_settings.models import SiteSettings
 print("ready", flush=True)
@@ -256,30 +250,4 @@ assert SiteSettings.objects.count() == 1
 
 def test_many_processes_make_one_row(tmp_path: Path, django_db_setup: None) -> None:
     """The first change of several processes at once: one row, and each change in the audit log."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(BASE_DIR),
-        "DJANGO_SETTINGS_MODULE": "aegis_site.settings",
-        "AEGIS_DATA_DIR": str(tmp_path),
-        "AEGIS_SSL_KEY": "0f" * 32,
-        "AEGIS_SECRET_KEY": "only-for-tests-" + "x" * 40,
-    }
-    copy_database(tmp_path)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", _RACE, str(number)],
-            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for number in range(4)
-    ]  # fmt: skip
-    try:
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        outcomes = [process.communicate(timeout=60) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [(process.returncode, error) for process, (_, error) in zip(processes, outcomes, strict=True)] == [
-        (0, "")
-    ] * 4
+    assert Installation(tmp_path).race(_RACE, runners=["0", "1", "2", "3"]) == [""] * 4
