@@ -3,10 +3,7 @@
 import concurrent.futures
 import signal
 import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +13,13 @@ from tests.e2e.conftest import HostDocument
 from tests.support.certificates import Authority, Leaf
 from tests.support.instance import Answer, Instance
 from tests.support.nginx import Nginx
+from tests.support.plain_upstream import answering
 
 pytestmark = pytest.mark.e2e
 
 AT_ONCE = 20
 # A worker with 32 threads busy in handshakes stays far below; a leak or a process per test would not.
 WORKER_GROWTH_LIMIT_BYTES = 60 * 1024 * 1024
-
-
-@contextmanager
-def silent_upstream() -> Iterator[int]:
-    """Accepts connections and says nothing, ever. Yields the port."""
-    connections: list[socket.socket] = []
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-
-        def accept() -> None:
-            while True:
-                try:
-                    connections.append(listener.accept()[0])
-                except OSError:
-                    return
-
-        thread = threading.Thread(target=accept)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-    for connection in connections:
-        connection.close()
 
 
 @pytest.fixture
@@ -75,7 +49,7 @@ def test_nginx_and_the_certificate_it_demands(aegis: Instance, host_document: Ho
 
 def test_twenty_tests_of_silent_upstreams_hold_up_nobody(aegis: Instance, host_document: HostDocument) -> None:
     """All answer within eight seconds, and meanwhile another test, the API and the sweeps go on."""
-    with silent_upstream() as port:
+    with answering(None) as port:
         host = aegis.create_host(**host_document(upstreams=[{"address": "127.0.0.1", "port": port}]))
         quick = aegis.create_host(**host_document(upstreams=[{"address": "127.0.0.1", "port": _closed_port()}]))
         worker = aegis.find("worker")
@@ -108,7 +82,7 @@ def test_twenty_tests_of_silent_upstreams_hold_up_nobody(aegis: Instance, host_d
 
 def test_all_upstreams_are_tested_side_by_side(aegis: Instance, host_document: HostDocument) -> None:
     """However many are silent, the answer takes as long as one."""
-    with silent_upstream() as port:
+    with answering(None) as port:
         upstreams = [{"address": "127.0.0.1", "port": port}] * 10
         host = aegis.create_host(**host_document(upstreams=upstreams))
         begun = time.monotonic()

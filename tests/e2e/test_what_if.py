@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conftest import HostDocument
-from tests.e2e.test_connection_test import silent_upstream
 from tests.support.certificates import Authority
 from tests.support.instance import Instance, request
+from tests.support.plain_upstream import answering
 from upstream_tls.zoo.running import Running, run_zoo
 
 pytestmark = pytest.mark.e2e
@@ -37,7 +37,7 @@ def test_a_mixed_fleet_is_answered_in_time(
         "ca_certificate": spec.ca_pem.decode(),
         "server_name": spec.server_name,
     }
-    with silent_upstream() as port:
+    with answering(None) as port:
         silent = [{"scheme": "https", "address": "127.0.0.1", "port": port}]
         documents = [
             *(host_document(leaf, upstreams=silent) for _ in range(SILENT)),

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from healthchecks.check import Job, Outcome, check
-from tests.healthchecks.examples import answering, job, request
+from tests.healthchecks.examples import job, request
+from tests.support.plain_upstream import answering
 from tests.support.ports import free_port
 from upstream_tls.tls.context import build_context
 from upstream_tls.tls.diagnosis import diagnose_configuration

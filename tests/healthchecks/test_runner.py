@@ -9,7 +9,8 @@ from healthchecks import runner as runner_module
 from healthchecks.check import Job, Outcome
 from healthchecks.recording import Result
 from healthchecks.runner import Runner, Work, default_capacity
-from tests.healthchecks.examples import a_claim, answering, job, outcome
+from tests.healthchecks.examples import a_claim, job, outcome
+from tests.support.plain_upstream import answering
 from tests.support.polling import eventually
 
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"

@@ -15,7 +15,8 @@ from healthchecks.runner import Runner
 from healthchecks.sweep import Sweeper, process_sweeper, write_results
 from hosts.specs import UpstreamSpec
 from proxyworker.snapshot import HEALTH_BEAT, HEALTH_DOWN, HEALTH_HASH, HEALTH_UP
-from tests.healthchecks.examples import answering, checked_host
+from tests.healthchecks.examples import checked_host
+from tests.support.plain_upstream import answering
 from tests.support.polling import eventually
 from tests.support.ports import free_port
 from tests.support.valkey import Valkey, running_valkey
