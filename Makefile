@@ -61,8 +61,8 @@ migrations-check: $(VENV)/.dev
 
 pytest: setup
 	@.ci/ensure-chromium
-	@# More processes than cores, because many tests wait; a file stays in one of them, so that its tests share what they start.
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@# Two processes for two cores; a file stays in one of them, so that its tests share what they start.
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Where something could be compiled, the workers of `make test` run it (`tests/e2e`), and a test compares both forms on the
 # corpus; this is all of the data plane's own tests again. What is not compiled, and no worker runs, cannot differ.
