@@ -260,7 +260,7 @@ class ProxyService:
             "aegis_hosts_rejected": self._configuration.rejected_count,
             "aegis_health_feed_is_current": float(self._health.is_current),
             "aegis_health_feed_age_seconds": self._health.age_s,
-            "aegis_client_connections": sum(len(factory.connections) for factory in self._factories),
+            "aegis_client_connections": self._admission.total,
             "aegis_client_connections_limit": self._max_connections,
             "aegis_upstream_idle_connections": idle,
             "aegis_upstream_active_connections": self._configuration.open_connection_count - idle,
@@ -278,11 +278,11 @@ class ProxyService:
         for task in self._listening:
             task.cancel()
         for port in self._ports:
-            port.stopListening()
+            await port.stopListening()
         for factory in self._factories:
             factory.drain(tunnels_within_s=TUNNELS_DRAIN_S)
         deadline_s = self._loop.time() + DRAIN_S
-        while any(factory.connections for factory in self._factories) and self._loop.time() < deadline_s:
+        while self._admission.total and self._loop.time() < deadline_s:
             await deferLater(self._reactor, TICK_S / 5)
         self._configuration.close()
         if self._access_log is not None:

@@ -28,8 +28,9 @@ from proxyworker.protocol.body import BodyReader, ChunkedReader, LengthReader, M
 from proxyworker.protocol.request import RequestHead, parse_repetition, parse_request
 from proxyworker.protocol.response import own_response
 
-# How long a connection that has not had a request yet may stay when the worker stops.
-FIRST_REQUEST_S = 1.0
+# How long a connection that has not had a request yet may stay when the worker stops: time for a segment that was
+# lost (RFC 6298 section 2 begins with a second).
+FIRST_REQUEST_S = 3.0
 
 if TYPE_CHECKING:
     from proxyworker.net.downstream_factory import DownstreamFactory
@@ -69,7 +70,7 @@ class DownstreamConnection(Protocol):
         self.client = factory.client(self._peer or self.transport.getPeer())
         factory.connections.add(self)
         self._sweep.add(self)
-        self.deadline = self._sweep.now + self._limits.head_s
+        self.deadline = self._sweep.now + (FIRST_REQUEST_S if factory.is_draining else self._limits.head_s)
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 (Twisted's signature)
         self._is_closing = True

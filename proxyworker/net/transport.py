@@ -205,10 +205,11 @@ class LoopListeningPort:
         """The endpoint has done so already."""
 
     def stopListening(self) -> Deferred[None]:
-        """Stops accepting; connections that were accepted stay."""
+        """Stops accepting; connections that were accepted stay. Fires when their protocols know of all of them."""
         self._server.close()
         done: Deferred[None] = Deferred()
-        done.callback(None)
+        # The loop tells of a connection in the turn after it was accepted.
+        self._server.get_loop().call_soon(done.callback, None)
         return done
 
     def getHost(self) -> Address:

@@ -6,7 +6,9 @@ import os
 import signal
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from cryptography import x509
@@ -18,6 +20,8 @@ from tests.proxyworker.loopback import GET, host, listening, read_until
 from tests.proxyworker.worker import PATIENCE_S, Upstream, Worker
 from tests.support.certificates import Authority, Leaf
 from tests.support.polling import eventually
+
+T = TypeVar("T")
 
 
 def accept(server: socket.socket) -> socket.socket:
@@ -102,6 +106,58 @@ def test_stop_finishes_what_was_begun(tmp_path: Path) -> None:
             assert busy.recv(1) == b""
             backend.close()
         assert worker.process.wait(PATIENCE_S) == 0
+
+
+class SlowClient:
+    """A client of https whose ClientHello comes in two pieces."""
+
+    def __init__(self, port: int) -> None:
+        insecure = ssl.create_default_context()
+        insecure.check_hostname, insecure.verify_mode = False, ssl.CERT_NONE
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._session = insecure.wrap_bio(self._incoming, self._outgoing, server_hostname="app.test")
+        self._connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+        with pytest.raises(ssl.SSLWantReadError):
+            self._session.do_handshake()
+        self._connection.sendall(self._outgoing.read(20))
+
+    def go_on(self) -> bytes:
+        """The rest, and a request. What is answered."""
+        self._run(self._session.do_handshake)
+        self._session.write(GET)
+        answer = self._run(lambda: self._session.read(65_536))
+        self._connection.close()
+        return answer
+
+    def _run(self, step: Callable[[], T]) -> T:
+        while True:
+            self._connection.sendall(self._outgoing.read())
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                self._connection.sendall(self._outgoing.read())
+                self._incoming.write(self._connection.recv(65_536))
+
+
+def test_who_was_let_in_before_the_stop_is_served(tmp_path: Path) -> None:
+    """In a handshake, or before the first byte of a request: neither could tell that it was not served."""
+    with Upstream("one") as one, Worker(tmp_path, host(one.port)) as worker, worker.connect() as plain:
+        encrypted = SlowClient(worker.https)
+        eventually(lambda: b"\naegis_client_connections 2.0" in worker.ask("/metrics").body, within_s=PATIENCE_S)
+        worker.process.terminate()
+        eventually(lambda: not takes_connections(worker), within_s=PATIENCE_S)
+        assert b"\r\nConnection: close\r\n" in encrypted.go_on()
+        plain.sendall(GET)
+        assert b"\r\nConnection: close\r\n" in read_until(plain, b"one")
+        assert worker.process.wait(PATIENCE_S) == 0
+
+
+def takes_connections(worker: Worker) -> bool:
+    try:
+        worker.connect().close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def test_drain_delay_comes_before_the_drain(tmp_path: Path) -> None:

@@ -351,6 +351,18 @@ def test_drain_leaves_a_new_connection_its_first_request(proxy: MemoryProxy) -> 
     proxy.assert_nothing_left()
 
 
+def test_a_connection_that_comes_in_while_draining_has_its_first_request(proxy: MemoryProxy) -> None:
+    """Its handshake was under way, or it was accepted a moment before; it is not waited for as long as others."""
+    proxy.factory.drain(tunnels_within_s=5)
+    prompt, silent = proxy.client(GET), proxy.client(b"")
+    proxy.accept().deliver(OK)
+    assert prompt.received == OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    proxy.advance(FIRST_REQUEST_S + 0.5)
+    assert silent.end == "closed"
+    proxy.configuration.close()
+    proxy.assert_nothing_left()
+
+
 def test_reload_is_seen_by_the_next_request(dialler: Dialler) -> None:
     """The request under way finishes on the old configuration, and its pool retires with it."""
     proxy = MemoryProxy(dialler)

@@ -6,6 +6,7 @@ import logging
 import os
 import select
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -311,6 +312,33 @@ def test_addresses(server: Server) -> None:
         [protocol] = server.made
         assert protocol.transport.getPeer() == IPv4Address("TCP", *client.getsockname())
         assert protocol.transport.getHost() == IPv4Address("TCP", "127.0.0.1", server.number)
+
+
+def test_stopped_port_tells_of_all_that_it_took(server: Server) -> None:
+    """One that was accepted in the turn before has its protocol when the stop is over: whoever counts misses nobody."""
+    told: list[int] = []
+
+    def connected() -> int:
+        return sum(protocol.transport is not None for protocol in server.made)
+
+    def begin() -> None:
+        clients.append(socket.create_connection(("127.0.0.1", server.number), timeout=PATIENCE_S))
+        # Due at once: the loop looks at its timers between accepting and telling.
+        server.loop.call_later(0.001, stop)
+        until_due = time.monotonic() + 0.01
+        while time.monotonic() < until_due:
+            pass
+
+    def stop() -> None:
+        told.append(connected())
+        server.port.stopListening().addCallback(lambda _: told.append(connected()))
+
+    clients: list[socket.socket] = []
+    server.loop.call_soon(begin)
+    until(server.loop, lambda: len(told) == 2)
+    [client] = clients
+    with client:
+        assert told == [0, 1]
 
 
 def test_stopped_port_takes_no_more(server: Server) -> None:
