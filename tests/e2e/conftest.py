@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.support.browser import admin_page, chromium
+from tests.support.browser import chromium, opened, signed_in
 from tests.support.certificates import Authority, Leaf
 from tests.support.instance import Instance
 from tests.support.nginx import Nginx
@@ -74,8 +74,15 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(scope="module")
+def administrator(browser: Browser, aegis: Instance) -> Iterator[BrowserContext]:
+    """Signed in once for the tests of a file, as people are; what one test leaves in the browser the next one finds."""
+    with signed_in(browser, aegis) as context:
+        yield context
+
+
 @pytest.fixture
-def page(browser: Browser, aegis: Instance) -> Iterator[Page]:
-    """The list of hosts, seen by an administrator. Fails at the end when a script of the admin failed."""
-    with admin_page(browser, aegis, path="/admin/hosts/host/", title="Select host to change | Aegis") as page:
+def page(administrator: BrowserContext) -> Iterator[Page]:
+    """The list of hosts. Fails at the end when a script of the admin failed."""
+    with opened(administrator, "/admin/hosts/host/", title="Select host to change | Aegis") as page:
         yield page

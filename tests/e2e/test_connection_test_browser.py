@@ -5,10 +5,10 @@ import socket
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.e2e.conftest import HostDocument
-from tests.support.browser import BROWSER_TESTS, signed_in
+from tests.support.browser import BROWSER_TESTS
 from tests.support.certificates import Authority, Leaf
 from tests.support.instance import Instance
 
@@ -114,14 +114,20 @@ def test_save_and_test_works_without_its_script(
 
 
 def test_a_phone_shows_it_without_sideways_scrolling(
-    browser: Browser, aegis: Instance, host_document: HostDocument, leaf: Leaf
+    browser: Browser, administrator: BrowserContext, aegis: Instance, host_document: HostDocument, leaf: Leaf
 ) -> None:
     """With a chain and all fingerprints."""
     host = aegis.create_host(**host_document(leaf))
     answer = aegis.api("POST", f"hosts/{host['id']}/test-upstream-tls", {})
     assert answer.json["chain"]
-    page = signed_in(browser, aegis, viewport={"width": PHONE_WIDTH, "height": 844}, is_mobile=True)
+    phone = browser.new_context(
+        base_url=f"http://127.0.0.1:{aegis.web_port}",
+        storage_state=administrator.storage_state(),
+        viewport={"width": PHONE_WIDTH, "height": 844},
+        is_mobile=True,
+    )
+    page = phone.new_page()
     open_editor(page, host)
     expect(page.locator("[data-ct-results] article")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE_WIDTH
-    page.close()
+    phone.close()

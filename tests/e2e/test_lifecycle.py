@@ -36,50 +36,38 @@ def test_a_taken_port_is_refused_with_its_variable(aegis: Instance, tmp_path: Pa
     assert other.processes() == []
 
 
-def test_two_instances_run_side_by_side_and_one_stops_without_the_other(
+def test_the_life_of_an_installation(
     aegis: Instance, tmp_path: Path, host_document: HostDocument, client_ca: Authority
 ) -> None:
-    """What one serves the other does not know; Ctrl-C of one leaves none of its processes and all of the other's."""
-    with Instance(tmp_path / "other") as other:
-        domain = other.create_host(**host_document(client_ca.client("other")))["domains"][0]
+    """Beside another one: a first start, kill -9 of the supervisor, a start that has everything, and SIGTERM."""
+    other = Instance(tmp_path / "other", environment={"AEGIS_ADMIN_PASSWORD": ""})
+    with other:
+        password = shown_password(other)
+        assert AdminSession(other, "admin", password).is_signed_in
+        domain = other.create_host(**host_document(client_ca.client("kept")))["domains"][0]
         eventually(lambda: other.proxy(domain).status == 200, within_s=1)
         assert aegis.proxy(domain).status != 200
         roles = ("up", "web", "worker", "beat", "proxy", "valkey")
         assert [role for role in roles if other.find(role) is None] == []
-        assert other.stop(signal.SIGINT) == 0
+        os.kill(other.process.pid, signal.SIGKILL)
+        other.process.wait(5)
+        eventually(lambda: not other.processes(), within_s=5)
+    for path in other.data_dir.rglob("*"):
+        assert not path.is_file() or password.encode() not in path.read_bytes(), path.name
+    with other:
+        assert seen(other.proxy(domain).body)["subject"] == "CN=kept"
+        assert password not in other.log
+        assert "Created" not in other.log
+        assert other.stop(signal.SIGTERM) == 0
     assert "Traceback" not in other.log
     assert aegis.metrics("/readyz").status == 200
 
 
-def test_the_first_start_shows_a_generated_password_once(tmp_path: Path) -> None:
-    """The password signs in; neither the second start nor any file shows it again; SIGTERM leaves nothing."""
-    first = Instance(tmp_path / "fresh", environment={"AEGIS_ADMIN_PASSWORD": ""})
-    with first:
-        found = re.search(r"Created the user admin with password (\S+) \(not shown again\)", first.log)
-        assert found is not None
-        password = found[1]
-        assert AdminSession(first, "admin", password).is_signed_in
-        assert first.stop(signal.SIGTERM) == 0
-    for path in first.data_dir.rglob("*"):
-        assert not path.is_file() or password.encode() not in path.read_bytes(), path.name
-    with first:
-        assert password not in first.log
-        assert "Created" not in first.log
-
-
-def test_killing_the_supervisor_ends_all_and_the_next_start_has_everything(
-    tmp_path: Path, host_document: HostDocument, client_ca: Authority
-) -> None:
-    """kill -9 of `up` leaves no process behind, and nothing that was saved is lost."""
-    instance = Instance(tmp_path / "crashed")
-    with instance:
-        domain = instance.create_host(**host_document(client_ca.client("kept")))["domains"][0]
-        eventually(lambda: instance.proxy(domain).status == 200, within_s=1)
-        os.kill(instance.process.pid, signal.SIGKILL)
-        instance.process.wait(5)
-        eventually(lambda: not instance.processes(), within_s=5)
-    with instance:
-        assert seen(instance.proxy(domain).body)["subject"] == "CN=kept"
+def shown_password(first: Instance) -> str:
+    """What the first start tells the person at the terminal."""
+    found = re.search(r"Created the user admin with password (\S+) \(not shown again\)", first.log)
+    assert found is not None
+    return found[1]
 
 
 def test_a_wrong_key_is_refused_and_names_the_secrets(aegis: Instance, tmp_path: Path) -> None:

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.support.browser import BROWSER_TESTS, admin_page
+from tests.support.browser import BROWSER_TESTS, opened
 from tests.support.certificates import Authority
-from tests.support.instance import Instance
 from tests.support.smtp import PASSWORD, USERNAME, mail_server
 
 pytestmark = BROWSER_TESTS
@@ -16,9 +15,9 @@ CA = Authority("Mail CA")
 
 
 @pytest.fixture
-def page(browser: Browser, aegis: Instance) -> Iterator[Page]:
-    """The Settings page of an administrator. Fails at the end when a script of the page failed."""
-    with admin_page(browser, aegis, path="/admin/settings/", title="Settings | Aegis") as page:
+def page(administrator: BrowserContext) -> Iterator[Page]:
+    """The Settings page. Fails at the end when a script of the page failed."""
+    with opened(administrator, "/admin/settings/", title="Settings | Aegis") as page:
         yield page
 
 

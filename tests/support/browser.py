@@ -4,15 +4,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 from tests.support.instance import ADMIN_PASSWORD, Instance
 
 CHROMIUM = shutil.which("chromium") or ""
-WIDE = {"width": 1440, "height": 1000}
+WIDE: ViewportSize = {"width": 1440, "height": 1000}
 PATIENCE_MS = 15_000
 
 # The marks of a module whose tests need it. Under CI a missing browser fails.
@@ -25,35 +24,48 @@ BROWSER_TESTS = [
 ]
 
 
+# An assertion waits as long as everything else does.
+expect.set_options(timeout=PATIENCE_MS)
+
+_ARGUMENTS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+    # One process for all pages, and none in reserve: each costs half a second of CPU.
+    *("--renderer-process-limit=1", "--disable-features=SpareRendererForSitePerProcess"),
+]
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser without history."""
-    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
         yield browser
         browser.close()
 
 
-def signed_in(browser: Browser, aegis: Instance, *, path: str = "/admin/hosts/host/", **options: Any) -> Page:
-    """A new page of an administrator, at `path`."""
-    page = browser.new_page(base_url=f"http://127.0.0.1:{aegis.web_port}", **options)
-    page.set_default_timeout(PATIENCE_MS)
-    page.goto(f"/admin/login/?next={path}")
+@contextmanager
+def signed_in(browser: Browser, aegis: Instance) -> Iterator[BrowserContext]:
+    """An administrator's browser, for any number of pages."""
+    context = browser.new_context(base_url=f"http://127.0.0.1:{aegis.web_port}", viewport=WIDE)
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    page.goto("/admin/login/")
     page.get_by_label("Username").fill("admin")
     page.get_by_label("Password").fill(ADMIN_PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    page.wait_for_load_state()
-    return page
+    page.wait_for_url("**/admin/")
+    page.close()
+    yield context
+    context.close()
 
 
 @contextmanager
-def admin_page(browser: Browser, aegis: Instance, *, path: str, title: str) -> Iterator[Page]:
-    """A wide page of an administrator. Fails at the end when a script of the admin failed."""
-    page = signed_in(browser, aegis, path=path, viewport=WIDE)
+def opened(administrator: BrowserContext, path: str, *, title: str) -> Iterator[Page]:
+    """A page of the admin. Fails at the end when a script of the admin failed."""
+    page = administrator.new_page()
     script_errors: list[str] = []
     page.on("pageerror", lambda error: script_errors.append(str(error)))
-    page.reload()
+    page.goto(path)
     expect(page).to_have_title(title)
     yield page
     page.close()
