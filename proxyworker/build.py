@@ -46,6 +46,8 @@ class BuiltHost:
     `authorities` are the Host fields of its upstreams under their own names. `certificate` is what clients are shown,
     None: the default one; `https_rejected`: why they are shown none. `header_rules` are those for requests and those
     for responses. `client_not_after` is the end of the certificate that upstreams are shown, 0: none is.
+    `verified` is the same host with its upstreams verified, which takes its place at `skip_verify_until` (seconds of
+    Unix time); None: nothing ends.
     """
 
     host_id: str
@@ -58,6 +60,12 @@ class BuiltHost:
     https_rejected: str = ""
     header_rules: tuple[HeaderRules | None, HeaderRules | None] = (None, None)
     client_not_after: float = 0.0
+    skip_verify_until: float = 0.0
+    verified: "BuiltHost | None" = None
+
+    def at(self, unix_time: float) -> "BuiltHost":
+        """What holds at that time."""
+        return self if self.verified is None or unix_time < self.skip_verify_until else self.verified
 
     @property
     def reason(self) -> str:
@@ -74,21 +82,33 @@ def build(loaded: LoadedEntry) -> BuiltHost:
     except SnapshotError as error:
         return BuiltHost(host_id=loaded.host_id, generation=loaded.generation, entry=None, rejected=str(error))
     certificate, https_rejected = _made(lambda: _certificate(entry, loaded))
-    context, rejected = _made(lambda: _context(entry, loaded))
     authorities, rejected_name = _made(lambda: tuple(_authority(entry, upstream) for upstream in entry.upstreams))
     rules, rejected_rule = _made(lambda: _header_rules(entry, loaded))
-    return BuiltHost(
+    rest = BuiltHost(
         host_id=loaded.host_id,
         generation=loaded.generation,
         entry=_without_certificates(entry),
-        context=context,
         authorities=authorities or (),
-        rejected=rejected or rejected_name or rejected_rule,
+        rejected=rejected_name or rejected_rule,
         certificate=certificate,
         https_rejected=https_rejected,
         header_rules=rules or (None, None),
-        client_not_after=_client_not_after(context),
     )
+    return _with_identity(rest, entry, loaded)
+
+
+def _with_identity(rest: BuiltHost, entry: HostEntry, loaded: LoadedEntry) -> BuiltHost:
+    """The host with its TLS towards upstreams, and with what that becomes when an exception from verification ends."""
+    tls = entry.upstream_tls
+    context, rejected = _made(lambda: _context(entry, loaded))
+    built = replace(
+        rest, context=context, rejected=rejected or rest.rejected, client_not_after=_client_not_after(context)
+    )
+    if not (tls.skip_verify and tls.skip_verify_until):
+        return built
+    # Made now: at that moment keys may be out of reach, and the reactor thread must not wait for it.
+    verified = replace(entry, upstream_tls=replace(tls, skip_verify=False, skip_verify_until=0.0))
+    return replace(built, skip_verify_until=tls.skip_verify_until, verified=_with_identity(rest, verified, loaded))
 
 
 def _without_certificates(entry: HostEntry) -> HostEntry:

@@ -7,17 +7,21 @@ Laws of this module:
   connections and sessions.
 - What upstreams carry and how they fare is kept per host, upstream and identity, and survives every change of the host
   that leaves those as they are (docs/adr/0011).
+- An exception from verification ends at its time, whoever is away then: the host that verifies, built beforehand, takes
+  its place, and the pool without verification retires (docs/adr/0029).
 - What active checks say is kept by upstream id, beside the hosts: neither waits for the other, and neither is asked for
   again because the other has changed.
 """
 
 import asyncio
 import random
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from proxyworker.build import BuiltHost
-from proxyworker.net.deadlines import Sweep
+from proxyworker.net.deadlines import NEVER, Sweep
 from proxyworker.net.pool import PoolKey, UpstreamPool
 from proxyworker.net.route import HostRoute, Target
 from proxyworker.policy.balancing import balancer_for
@@ -59,13 +63,21 @@ class InstalledHost(NamedTuple):
 
 
 class Configuration:
-    """The configuration in force, and the pools behind it. Lives on the reactor thread."""
+    """The configuration in force, and the pools behind it. Lives on the reactor thread.
 
-    def __init__(self, *, loop: asyncio.AbstractEventLoop, sweep: Sweep) -> None:
+    `unix_time` tells when exceptions from verification end.
+    """
+
+    def __init__(
+        self, *, loop: asyncio.AbstractEventLoop, sweep: Sweep, unix_time: Callable[[], float] = time.time
+    ) -> None:
         self.current: RoutingIndex[HostRoute] = RoutingIndex()
         self.generation = 0
         self._loop = loop
         self._sweep = sweep
+        self._unix_time = unix_time
+        self._exceptions: dict[str, BuiltHost] = {}
+        self._next_end = NEVER
         self._hosts: dict[str, InstalledHost] = {}
         self._owners: dict[str, str] = {}
         self._checks: dict[str, bool] = {}
@@ -155,7 +167,8 @@ class Configuration:
         hosts = {host.host_id: host for host in built}
         released: list[PoolKey] = []
         given_up: list[tuple[str, str]] = []
-        for number, host in enumerate(hosts.values(), 1):
+        for number, built_host in enumerate(hosts.values(), 1):
+            host = self._in_force(built_host)
             before = self._hosts.pop(host.host_id, None)
             kept = self._replace(host, before)
             if before is not None:
@@ -164,11 +177,41 @@ class Configuration:
             if number % HOSTS_AT_ONCE == 0:
                 yield
         self._give_up(given_up)
+        self._note_next_end()
         self.generation = max([self.generation, *(host.generation for host in hosts.values())])
         for number, key in enumerate(released, 1):
             self._release(key)
             if number % HOSTS_AT_ONCE == 0:
                 yield
+
+    def end_exceptions(self) -> list[str]:
+        """To be called at every tick: the names of the hosts that verify their upstreams from now on."""
+        now = self._unix_time()
+        if now < self._next_end:
+            return []
+        ended = [host.at(now) for host in self._exceptions.values() if host.skip_verify_until <= now]
+        for host in ended:
+            del self._exceptions[host.host_id]
+            before = self._hosts.pop(host.host_id)
+            # Another host may have taken a domain over, and this one's change is still to come.
+            owned = replace(host.entry, domains=self._owned(host.host_id, before)) if host.entry else None
+            self._replace(replace(host, entry=owned), before)
+            for key in before.pool_keys:
+                self._release(key)
+        self._note_next_end()
+        return [self._hosts[host.host_id].route.name for host in ended]
+
+    def _in_force(self, host: BuiltHost) -> BuiltHost:
+        """What holds of a host now; what will hold later is remembered."""
+        self._exceptions.pop(host.host_id, None)
+        now = host.at(self._unix_time())
+        if now.verified is not None:
+            self._exceptions[host.host_id] = now
+            self._next_end = min(self._next_end, now.skip_verify_until)
+        return now
+
+    def _note_next_end(self) -> None:
+        self._next_end = min((host.skip_verify_until for host in self._exceptions.values()), default=NEVER)
 
     def _replace(self, host: BuiltHost, before: InstalledHost | None) -> tuple[str, ...]:
         """Puts a host in the place of what it was. The domains that it has now."""

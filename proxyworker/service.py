@@ -123,6 +123,7 @@ class ProxyService:
             stale_after_s=settings.health_stale_after_s,
         )
         self._failures = LastFailures(time.time)
+        self._run = secrets.token_hex(8)
         self._turns = Turns(self._soon)
         self._access_log = self._opened_access_log()
         self._telemetry = WorkerTelemetry(
@@ -190,6 +191,8 @@ class ProxyService:
 
     def _tick(self) -> None:
         self._sweep.tick()
+        for name in self._configuration.end_exceptions():
+            log.warning("exception from verification is over, upstreams are verified: host=%s", name)
         if self._access_log is not None:
             self._access_log.tick()
 
@@ -249,6 +252,8 @@ class ProxyService:
             version=self._settings.version,
             pid=os.getpid(),
             failures=self._failures.to_report(),
+            run=self._run,
+            health_feed_is_current=self._health.is_current,
         )
 
     def _gauges(self) -> dict[str, float]:

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 # The Redis channel on which the control plane announces a new generation (the message is the number in ASCII).
 GENERATION_CHANNEL = "aegis:generation"
@@ -70,12 +70,15 @@ class UpstreamTLS:
     `ca_certificate` is a PEM bundle; empty: the system trust store.
     `server_name` is the SNI and, unless `verify_name` is set, the name checked; empty: the upstream's address (no SNI
     when that is an IP address). The rest is as in `upstream_tls.tls.spec`; `crl` is PEM.
+    `skip_verify_until` is the end of `skip_verify` in seconds of Unix time, 0: it has none. From then on the worker
+    verifies, whether or not anybody tells it to.
     """
 
     client_certificate: str = ""
     client_key_spki_sha256: str = ""
     ca_certificate: str = ""
     skip_verify: bool = False
+    skip_verify_until: float = 0.0
     server_name: str = ""
     verify_name: str = ""
     min_version: str = "TLSv1.2"
@@ -241,9 +244,11 @@ class LoadedEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamFailure:
-    """The last failure of one upstream that a worker saw. `at` is in seconds of Unix time, `count` since it started.
+    """The last failure of one upstream for one reason. `at` is in seconds of Unix time.
 
-    `phase` and `code` are those of docs/diagnosis.md, `reason` is for operators and holds no secret.
+    `count` is the number of all failures of that upstream since the worker started, `code_count` of those with this
+    code. Both only grow while the worker lives. `phase` and `code` are those of docs/diagnosis.md, `reason` is for
+    operators and holds no secret.
     """
 
     host_id: str
@@ -254,13 +259,17 @@ class UpstreamFailure:
     request_id: str
     at: float
     count: int
+    code_count: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerReport:
     """What a worker says about itself. `rejected` maps host id to the reason why its entry could not be used.
 
-    `failures` are the latest of those that are new since the last report, at most MAX_REPORTED_FAILURES.
+    `run` is another one each time that the worker starts: what it counts begins anew with it.
+
+    `failures` are the latest of those that are new since the last report, at most MAX_REPORTED_FAILURES. Unless
+    `health_feed_is_current`, what active checks say is old or unknown, and the traffic alone judges upstreams.
     """
 
     worker_id: str
@@ -268,8 +277,10 @@ class WorkerReport:
     accepted: int
     rejected: tuple[tuple[str, str], ...] = ()
     failures: tuple[UpstreamFailure, ...] = ()
+    health_feed_is_current: bool = False
     version: str = ""
     pid: int = 0
+    run: str = ""
 
 
 def default_port(scheme: str) -> int:

@@ -229,6 +229,11 @@ class Exchange:
         elif not (is_repeatable and self._try_another(now)):
             self._answer(status_for(error))
 
+    def upstream_refused(self, error: UpstreamError) -> None:
+        """The answer, which the client gets, says that the upstream does not want us: the operator hears why."""
+        self._failure_code = error.code
+        self._downstream.telemetry.upstream_failed(self.route, self._target, error, self.request_id)
+
     def interim_response(self, response: ResponseHead) -> None:
         """A 1xx response; RFC 9110 section 15.2: not for HTTP/1.0 clients."""
         if not self._request.is_http_10:

@@ -56,7 +56,10 @@ class Telemetry(Protocol):
         """A connection to an upstream was opened: in so many seconds, and its TLS handshake in so many more."""
 
     def upstream_failed(self, route: HostRoute, target: Target, error: UpstreamError, request_id: bytes) -> None:
-        """One attempt at an upstream failed; the request may still be answered by another."""
+        """One attempt at an upstream failed; the request may still be answered by another.
+
+        Or the upstream's answer, which the client gets, says that it does not want us.
+        """
 
     def retried(self, route: HostRoute, target: Target, reason: RetryReason) -> None:
         """A request goes to `target`, once more or instead of another."""

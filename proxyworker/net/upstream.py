@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from proxyworker.errors import Phase, RetrySafety, UpstreamError
 from proxyworker.net.deadlines import NEVER
 from proxyworker.net.interfaces import Transport
+from proxyworker.net.refusal import MAY_REFUSE, RefusalWatch
 from proxyworker.net.tls import TLSLayer
 from proxyworker.net.transport import connect
 from proxyworker.protocol.body import BodyReader, MalformedBody, UntilCloseReader
@@ -61,6 +62,7 @@ class UpstreamConnection(Protocol):
         self._buffer = b""
         self._response: ResponseHead | None = None
         self._reader: BodyReader | None = None
+        self._refusal: RefusalWatch | None = None
         self._got_bytes = False
         self._is_paused = False
         self._is_blocked = False
@@ -160,6 +162,7 @@ class UpstreamConnection(Protocol):
         self._method = method
         self._got_bytes = False
         self._response = None
+        self._refusal = None
         self._phase = _HEAD if is_complete else _SEND
         self.deadline = self._sweep.now + self._deadlines.response_head_s if is_complete else NEVER
         self.transport.write(data)
@@ -198,9 +201,12 @@ class UpstreamConnection(Protocol):
                 head, data = self._read_head(exchange, data)
                 if head is None:
                     return
+            if self._refusal is not None and (error := self._refusal.feed(data)) is not None:
+                self._refusal = None
+                exchange.upstream_refused(error)
             self._read_body(exchange, head, data)
-        except (MalformedResponse, MalformedBody) as error:
-            self._fail_exchange("malformed_response", str(error))
+        except (MalformedResponse, MalformedBody) as malformed:
+            self._fail_exchange("malformed_response", str(malformed))
 
     def _read_head(self, exchange: "Exchange", data: bytes) -> tuple[ResponseHead | None, bytes]:
         """The final response's head and what follows it; interim responses are passed on as they come."""
@@ -208,16 +214,18 @@ class UpstreamConnection(Protocol):
             data = self._buffer + data
             self._buffer = b""
         while (end := data.find(b"\r\n\r\n") + 4) >= 4:
-            response = parse_response(data[:end], self._method)
-            data = data[end:]
+            raw, data = data[:end], data[end:]
+            response = parse_response(raw, self._method)
             if response.status == 101:
                 self._switch_protocols(exchange, response, data)
                 return None, b""
             if response.status >= 200:
                 self._response = response
+                if response.status in MAY_REFUSE and self._layer is not None:
+                    self._refusal = RefusalWatch(raw)
                 return response, data
+            # The deadline of the head runs on: an upstream could send these for ever.
             exchange.interim_response(response)
-            self._renew_deadline()
         if len(data) > MAX_RESPONSE_HEAD_BYTES:
             raise MalformedResponse(f"response head over {MAX_RESPONSE_HEAD_BYTES} bytes")
         self._buffer = data

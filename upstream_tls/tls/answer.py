@@ -16,6 +16,9 @@ _PROTOCOL = b"HTTP/1."
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _CONTENT_LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,10})[ \t]*\r?\n", re.IGNORECASE)
 
+# RFC 9110 section 15.5.20: the Host field is for a server that does not stand behind this TLS connection.
+MISDIRECTED = 421
+
 # nginx's pages for its statuses 496 and 495, which it sends as 400 (ngx_http_special_response.c).
 _NONE_SENT = b"No required SSL certificate was sent"
 _NOT_ACCEPTED = b"The SSL certificate error"
@@ -54,6 +57,16 @@ class Answer:
         if _NONE_SENT in self._data:
             return HTTPRefusal.NONE_SENT
         return HTTPRefusal.NOT_ACCEPTED if _NOT_ACCEPTED in self._data else None
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the upstream says in HTTP that it does not want us."""
+        return self.refusal is not None or self.status == MISDIRECTED
+
+    @property
+    def is_malformed(self) -> bool:
+        """Whether this can be no HTTP/1.1 response any more."""
+        return self.is_complete and self.status is None
 
     def feed(self, data: bytes) -> None:
         """More of the answer. `is_complete` says when nothing more is worth reading."""

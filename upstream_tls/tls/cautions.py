@@ -33,8 +33,6 @@ def _about_success(evidence: Evidence) -> Iterator[str]:
         )
     if evidence.client is not None and evidence.client_certificate_requested and not evidence.client_certificate_sent:
         yield "The upstream asked for a client certificate. Ours was not sent: its key suits none of its algorithms."
-    if evidence.http_status is None:
-        yield "The TLS connection is good, and what the upstream answered on it is not HTTP/1.1."
     if evidence.http_status in _STATUSES_OF_A_WRONG_NAME:
         yield (
             f"The TLS connection is good, and the upstream answered HTTP {evidence.http_status}. If this is not what it"

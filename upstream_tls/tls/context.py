@@ -56,8 +56,13 @@ _TLS_MAJOR_VERSION = 3
 _ISSUER_UNKNOWN = (20, 21)
 
 
+# What Aegis speaks to upstreams; empty: the upstream chose nothing. One that chose something else would not understand
+# the request.
+_SPOKEN_ALPN = frozenset((b"", b"http/1.1", b"http/1.0"))
+
+
 class PeerRefused(Exception):
-    """The upstream's certificate never passed. Never expected; fails closed."""
+    """The upstream chose a protocol that Aegis does not speak, or its certificate never passed (never expected)."""
 
 
 def identity_digest(spec: UpstreamTLSSpec) -> str:
@@ -126,6 +131,8 @@ class ClientContext:
         state: SessionState = session.get_app_data()
         if not state.is_accepted:
             raise PeerRefused("the upstream's certificate was not checked")
+        if session.get_alpn_proto_negotiated() not in _SPOKEN_ALPN:
+            raise PeerRefused("the upstream chose a protocol that Aegis does not speak")
 
     def explain(
         self,
@@ -188,6 +195,7 @@ class ClientContext:
             alert_written=state.alert_written,
             looks_like_tls=_looks_like_tls(first_bytes),
             is_established=is_established,
+            alpn=_unspoken_protocol(session),
             peer_closed=peer_closed,
             client=self.client_identity(acceptable),
             client_certificate_requested=state.certificate_requested,
@@ -267,6 +275,11 @@ def _load(spec: UpstreamTLSSpec) -> Credentials:
         ),
         context=new_context(spec, anchors),
     )
+
+
+def _unspoken_protocol(session: SSL.Connection) -> str:
+    chosen = session.get_alpn_proto_negotiated()
+    return "" if chosen in _SPOKEN_ALPN else chosen.decode("ascii", "replace")
 
 
 def _looks_like_tls(first_bytes: bytes) -> bool:

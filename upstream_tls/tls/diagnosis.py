@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from upstream_tls.tls.alerts import CERTIFICATE_REQUIRED, HANDSHAKE_FAILURE, PROTOCOL_VERSION, alert_text
+from upstream_tls.tls.answer import MISDIRECTED
 from upstream_tls.tls.evidence import Evidence, HTTPRefusal, NameProblem, Stage, as_numbers
 from upstream_tls.tls.names import is_ip_address
 from upstream_tls.tls.remedies import CONFIGURATION_FIXES, REMEDIES
@@ -210,13 +211,15 @@ def _judge_by_upstream(evidence: Evidence) -> _Verdict | None:
 
 
 def _judge_answer(evidence: Evidence) -> _Verdict | None:
-    """A refusal in HTTP, after a handshake that looked fine."""
+    """A refusal in HTTP, after a handshake that looked fine, or an answer that is no HTTP."""
     if evidence.http_refusal is HTTPRefusal.NONE_SENT:
         return _required()
     if evidence.http_refusal is HTTPRefusal.NOT_ACCEPTED:
         return _Verdict("client_certificate_rejected", "remote error: tls: unknown certificate")
-    if evidence.http_status == 421:
+    if evidence.http_status == MISDIRECTED:
         return _Verdict("unrecognized_name", "remote error: tls: unrecognized name")
+    if evidence.is_malformed_answer:
+        return _Verdict("malformed_response", "malformed HTTP response")
     return None
 
 

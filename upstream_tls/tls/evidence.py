@@ -106,6 +106,7 @@ class Evidence:
     refused_without_certificate: bool = False
     http_status: int | None = None
     http_refusal: HTTPRefusal | None = None
+    is_malformed_answer: bool = False
     # The transport
     peer_closed: bool = False
     errno: int | None = None

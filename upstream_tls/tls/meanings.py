@@ -51,6 +51,7 @@ _CAUSES = {
     "unrecognized_name": "The upstream does not serve the name that was asked for.",
     "not_tls": "What answers there does not speak TLS.",
     "tls_alert": "The upstream ended the handshake with an alert that says nothing about certificates.",
+    "malformed_response": "What the upstream answered is not HTTP/1.1, or its end cannot be told for certain.",
     # Transport
     "connection_refused": "Nobody listens at the upstream's address and port.",
     "connection_reset": "The upstream, or a firewall before it, cut the connection off.",

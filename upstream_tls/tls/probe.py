@@ -14,9 +14,10 @@ from collections.abc import Iterable
 
 from cryptography import x509
 
-from upstream_tls.tls.attempt import Attempt, Deadline, attempt
+from upstream_tls.tls.attempt import attempt
 from upstream_tls.tls.cautions import cautions
 from upstream_tls.tls.context import ClientContext, build_context
+from upstream_tls.tls.conversation import Attempt, Deadline
 from upstream_tls.tls.diagnosis import Diagnosis, diagnose, diagnose_configuration
 from upstream_tls.tls.evidence import Evidence
 from upstream_tls.tls.material import SpecProblem

@@ -178,6 +178,10 @@ REMEDIES = {
         "The upstream ended the handshake with an alert that says nothing about certificates.",
         _LOOK_INTO_LOG.rstrip(),
     ),
+    "malformed_response": Remedy(
+        "What the upstream answered is not HTTP/1.1, or its head does not end.",
+        "Correct the upstream's port, or let the upstream speak HTTP/1.1 there.",
+    ),
     # Transport
     "connection_refused": Remedy(
         "Nobody listens at {address}.", "Start the upstream, or correct its address and port."

@@ -10,8 +10,8 @@ from typing import Any
 
 from cryptography import x509
 
-from upstream_tls.tls.attempt import Attempt, Progress
 from upstream_tls.tls.context import ClientContext
+from upstream_tls.tls.conversation import Attempt, Progress
 from upstream_tls.tls.diagnosis import Diagnosis, diagnose, diagnose_own_expiry
 from upstream_tls.tls.evidence import Evidence, Stage
 from upstream_tls.tls.spec import UpstreamTLSSpec
@@ -26,8 +26,9 @@ def own_expiry(context: ClientContext, now: datetime.datetime) -> Diagnosis | No
 
 
 def is_answered(record: Progress) -> bool:
-    """Whether the upstream took us and answered, with whatever status."""
-    return record.answer is not None and not record.is_broken and not _is_refusal(record)
+    """Whether the upstream took us and answered in HTTP, with whatever status."""
+    answer = record.answer
+    return answer is not None and answer.status is not None and not record.is_broken and not answer.is_refusal
 
 
 def is_demand_for_certificate(record: Attempt, evidence: Evidence) -> bool:
@@ -54,11 +55,7 @@ def evidence_of(
         is_established=record.is_established,
         known=known,
     )
-    return replace(
-        seen,
-        alpn=record.alpn if record.is_established and record.answer is None else "",
-        **_transport(record, address, timeout_s),
-    )
+    return replace(seen, **_transport(record, address, timeout_s))
 
 
 def evidence_without_tls(record: Progress, address: str, *, timeout_s: float) -> Evidence:
@@ -73,12 +70,9 @@ def _transport(record: Progress, address: str, timeout_s: float) -> dict[str, An
         "timeout_s": timeout_s,
         "http_status": record.answer.status if record.answer else None,
         "http_refusal": record.answer.refusal if record.answer else None,
+        "is_malformed_answer": record.answer is not None and record.answer.is_malformed,
+        "has_answered": record.got_answer_bytes,
         "errno": record.errno,
         "lookup_error": record.lookup_error,
         "timed_out": record.timed_out,
     }
-
-
-def _is_refusal(record: Progress) -> bool:
-    """Whether the upstream answered in HTTP that it does not want us."""
-    return record.answer is not None and (record.answer.refusal is not None or record.answer.status == 421)

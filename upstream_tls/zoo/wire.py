@@ -218,7 +218,9 @@ MEMBERS = (
     ),
     Member(
         name="flood",
-        title="Answers with a header field that never ends; the handshake is good",
+        title="Answers with a header field that never ends",
+        code="malformed_response",
+        message="malformed HTTP response",
         behaviour=lambda pki: TLSUpstream(identity=pki.server(), clients=(pki.clients_root,), talk=floods),
         spec=settings,
     ),
