@@ -1,0 +1,1 @@
+"""Tells people what happened: by mail, webhook and chat."""
