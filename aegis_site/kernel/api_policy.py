@@ -61,6 +61,11 @@ class Pagination(PageNumberPagination):
     def get_page_number(self, request: Request, paginator: Any) -> int:
         return self._number(request, self.page_query_param, highest=MAX_PAGE) or 1
 
+    def check(self, request: Request) -> None:
+        """To be called by who answers with all that there are: a wrong number is refused there too."""
+        self.get_page_number(request, None)
+        self.get_page_size(request)
+
     def get_page_size(self, request: Request) -> int:
         return self._number(request, self.page_size_query_param, highest=self.max_page_size) or self.page_size
 

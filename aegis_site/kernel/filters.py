@@ -122,6 +122,21 @@ class ChoiceFilter(filters.ChoiceFilter):
         super().__init__(*args, **{"empty_label": None, **kwargs})
 
 
+class IdentifierField(forms.UUIDField):
+    """A UUID; an empty one is none."""
+
+    def clean(self, value: Any) -> Any:
+        if value == "":
+            raise ValidationError("Enter a valid UUID.", code="invalid")
+        return super().clean(value)
+
+
+class IdentifierFilter(filters.UUIDFilter):
+    """A filter by a UUID; django-filter's own ignores an empty one."""
+
+    field_class = IdentifierField
+
+
 class MomentFilter(filters.IsoDateTimeFilter):
     """A filter by a moment."""
 

@@ -20,6 +20,7 @@ from aegis_site.kernel.api_policy import DownloadNegotiation
 from aegis_site.kernel.idempotency.services import KEY_PATTERN
 from aegis_site.kernel.problems import PROBLEM_MEDIA_TYPE
 from aegis_site.kernel.serializers import StrictSerializer
+from aegis_site.kernel.text_formats import FORMATS
 
 JSON = dict[str, Any]
 
@@ -95,6 +96,8 @@ class AutoSchema(SpectacularAutoSchema):
         found: list[JSON] = super()._get_parameters()
         for parameter in found:
             schema = parameter["schema"]
+            if parameter["in"] == "path":
+                parameter.setdefault("description", "As the list and the answer to its POST have it.")
             if parameter["in"] == "query" and schema.get("type") == "string" and schema.keys() <= {"type", "maxLength"}:
                 schema["pattern"] = _TEXT
         return [*found, *self._header_parameters()]
@@ -106,6 +109,10 @@ class AutoSchema(SpectacularAutoSchema):
         description = "ETags of the representation that the client has."
         none_match = _header("If-None-Match", f"{description} They match: 304, or 412 for a change.")
         return [none_match, _header("If-Match", f"{description} None of them is the current one: 412.")]
+
+    def _get_request_for_media_type(self, serializer: Any, direction: Any = "request") -> Any:
+        schema, is_required = super()._get_request_for_media_type(serializer, direction)  # type: ignore[no-untyped-call]
+        return schema, is_required or getattr(serializer, "is_body_required", False)
 
     def _get_response_bodies(self, direction: Any = "response") -> JSON:
         responses: JSON = super()._get_response_bodies(direction)
@@ -151,8 +158,21 @@ class AutoSchema(SpectacularAutoSchema):
         schema: JSON = super()._map_serializer_field(  # type: ignore[no-untyped-call]
             field, direction, bypass_extensions
         )
-        is_own = schema and not isinstance(field, serializers.Serializer)
-        return {**schema, **getattr(field, "document", {})} if is_own else schema
+        if not schema or isinstance(field, serializers.Serializer):
+            return schema
+        own = getattr(field, "document", {})
+        meaning = FORMATS.get(own.get("format", ""))
+        return {**({"description": meaning} if meaning else {}), **schema, **own}
+
+    def _insert_field_validators(self, field: Any, schema: JSON) -> None:
+        """Of texts that may be empty, spectacular makes a `oneOf` of the format and of nothing.
+
+        Our own formats include the empty text where a field may be cleared: whoever does not know a format, and so
+        takes every text for valid, would find an empty one to be two of them, and refuse it.
+        """
+        own = {name: schema.pop(name) for name in getattr(field, "document", ()) if name in schema}
+        super()._insert_field_validators(field, schema)  # type: ignore[no-untyped-call]
+        schema.update(own)
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> JSON:
         schema: JSON = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
@@ -169,7 +189,7 @@ class AutoSchema(SpectacularAutoSchema):
 
 def _absent_at_times(serializer: Any) -> set[str]:
     if isinstance(serializer, StrictSerializer):
-        return set()
+        return set(serializer.absent_at_times)
     return {name for name, field in serializer.fields.items() if not field.required and not field.read_only}
 
 
@@ -207,6 +227,26 @@ def plain_paths(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, s
         if getattr(callback.cls, "is_in_document", True)
     }
     return list(found.values())
+
+
+def link_operations(result: JSON, generator: Any, request: Any, public: bool) -> JSON:
+    """spectacular's postprocessing hook: what was made links to all that can be done with it, by its `id`."""
+    for path, operations in result["paths"].items():
+        made = operations.get("post", {}).get("responses", {}).get("201")
+        one = path.partition("/{")[0] + "/{id}"
+        if made is None or one not in result["paths"]:
+            continue
+        made["links"] = {
+            operation["operationId"]: {
+                "operationId": operation["operationId"],
+                "parameters": {"id": "$response.body#/id"},
+                "description": operation["summary"],
+            }
+            for other, found in result["paths"].items()
+            if other == one or other.startswith(f"{one}/")
+            for operation in found.values()
+        }
+    return result
 
 
 def _header(name: str, description: str, **schema: Any) -> JSON:

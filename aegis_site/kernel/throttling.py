@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 WINDOW_S = 60
 
+# A report of all hosts costs seconds of a web process (2 s for 1 000 hosts).
+REPORTS_PER_MINUTE = 10
+
 
 class TooManyTests(AegisError):
     """One user asked for more tests than AEGIS_TESTS_PER_MINUTE; `wait_s` is how long to wait."""
@@ -54,6 +57,11 @@ def count_test(user_id: object) -> None:
     """Count one request for tests of upstreams by this user. Raises TooManyTests."""
     if (wait_s := count("tests", str(user_id), limit=settings.AEGIS_TESTS_PER_MINUTE)) is not None:
         raise TooManyTests(wait_s)
+
+
+def count_report(user_id: object) -> int | None:
+    """Count one report of all hosts for this user. None within REPORTS_PER_MINUTE, else the seconds to wait."""
+    return count("reports", str(user_id), limit=REPORTS_PER_MINUTE)
 
 
 class ConnectionTestThrottle(BaseThrottle):

@@ -2,7 +2,8 @@
 
 Laws of this module: Django's signals see every way to change an account, its own commands and pages included; they only
 observe. Of a password it is said that it was changed, never what it is, nor its hash. A failed sign-in is recorded by
-name only, and so many in a minute that nobody fills the database by trying.
+name only, and so many in a minute that nobody fills the database by trying. What is no user's name is not recorded: it
+may be a password, typed into the wrong field.
 """
 
 import datetime
@@ -21,7 +22,7 @@ from aegis_site.kernel.audit.actor import Actor
 from aegis_site.kernel.audit.models import AuditEntry
 from aegis_site.kernel.audit.origin import current_source
 from aegis_site.kernel.audit.recording import USER_TYPE, Described, Kind, Recording, open_recording
-from aegis_site.kernel.audit.services import record
+from aegis_site.kernel.audit.services import record, storable
 from aegis_site.kernel.masking import masked
 
 logger = logging.getLogger(__name__)
@@ -166,5 +167,17 @@ def _sign_in_failed(*, credentials: dict[str, Any], **_: Any) -> None:
     if lately[:FAILED_SIGN_INS_PER_MINUTE].count() == FAILED_SIGN_INS_PER_MINUTE:
         logger.warning("more than %d failed sign-ins a minute: no audit entry", FAILED_SIGN_INS_PER_MINUTE)
         return
-    name = str(credentials.get(get_user_model().USERNAME_FIELD, ""))[:150]
+    name = recordable_name(str(credentials.get(get_user_model().USERNAME_FIELD, "")))
     record(user=None, action=SIGN_IN_FAILED, target_type=USER_TYPE, target_id="", target_name=name)
+
+
+def recordable_name(typed: str) -> str:
+    """What may be kept of what was typed as a user's name: the name if there is such a user, else a mark of it.
+
+    The mark is the same for the same text, so that attempts can be counted, and tells nothing of it without the key of
+    this installation. One query, whether there is such a user or not.
+    """
+    name = storable(typed)
+    is_known = get_user_model().objects.filter(**{get_user_model().USERNAME_FIELD: name}).exists()
+    mark = masked(name)
+    return name if is_known or not name else f"unknown user {mark}"

@@ -9,10 +9,15 @@ from django.utils.safestring import SafeString
 from aegis_site.kernel.admin import ReadOnlyAdmin, display
 from aegis_site.kernel.audit.models import AuditEntry
 from aegis_site.kernel.audit.panels import action_label, changes_panel, summary
+from aegis_site.kernel.audit.selectors import stored_values
 
 
 class StoredValuesFilter(admin.AllValuesFieldListFilter):
     """The values that occur, of a column that other parts of the product fill as they like."""
+
+    def __init__(self, field: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(field, *args, **kwargs)
+        self.lookup_choices: Any = stored_values(field.name)
 
     def choices(self, changelist: Any) -> Any:
         for choice in super().choices(changelist):

@@ -4,6 +4,7 @@ Laws of this module: there is one history, the audit log; Django's own is not wr
 transaction that saves it.
 """
 
+from functools import partial
 from typing import Any
 
 from django.contrib.admin.utils import unquote
@@ -25,6 +26,10 @@ class AuditedAdmin(ModelAdmin):
     """To be mixed in first. `audit_type` is what the log calls these things."""
 
     audit_type: str
+
+    def revert_url(self, request: HttpRequest, entry: AuditEntry) -> str:
+        """The page that undoes an entry; empty: there is none, or not for this user."""
+        return ""
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if request.method != "POST":
@@ -58,7 +63,7 @@ class AuditedAdmin(ModelAdmin):
             **self.admin_site.each_context(request),
             "title": f"History of {target}",
             "subtitle": None,
-            "entries": entry_views(page.object_list),
+            "entries": entry_views(page.object_list, revert_url=partial(self.revert_url, request)),
             "page": page,
             "page_range": paginator.get_elided_page_range(page.number),
             "page_var": PAGE_VAR,

@@ -7,7 +7,7 @@ fingerprint are shown.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,17 +39,25 @@ class ChangeView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryView:
-    """An entry with its heading and its table."""
+    """An entry with its heading and its table, and the page that undoes it, if there is one."""
 
     entry: AuditEntry
     label: str
     changes: SafeString
+    revert_url: str
 
 
-def entry_views(entries: Iterable[AuditEntry]) -> list[EntryView]:
+def entry_views(
+    entries: Iterable[AuditEntry], *, revert_url: Callable[[AuditEntry], str] = lambda entry: ""
+) -> list[EntryView]:
     """No query."""
     return [
-        EntryView(entry=entry, label=action_label(entry.action), changes=changes_panel(entry.changes))
+        EntryView(
+            entry=entry,
+            label=action_label(entry.action),
+            changes=changes_panel(entry.changes),
+            revert_url=revert_url(entry),
+        )
         for entry in entries
     ]
 

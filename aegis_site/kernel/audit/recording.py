@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aegis_site.kernel.audit.actor import Actor
-from aegis_site.kernel.audit.changes import differences
+from aegis_site.kernel.audit.changes import Change, differences
 from aegis_site.kernel.audit.services import Event, record_many
 
 
@@ -48,7 +48,9 @@ class Recording:
     def __init__(self, *, user: Actor | None) -> None:
         self._user = user
         self._befores: dict[Kind, dict[Any, Described | None]] = {}
+        self._afters: dict[tuple[Kind, Any], Described] = {}
         self._actions: dict[tuple[Kind, Any], str] = {}
+        self._notes: dict[tuple[Kind, Any], Change] = {}
 
     def remember(
         self, kind: Kind, ids: Collection[Any], *, action: str = "", found: Mapping[Any, Described] | None = None
@@ -57,6 +59,8 @@ class Recording:
 
         `found` saves the queries of a caller who has just read them.
         """
+        for identifier in ids:
+            self._afters.pop((kind, identifier), None)
         befores = self._befores.setdefault(kind, {})
         if unknown := [identifier for identifier in ids if identifier not in befores]:
             stored = kind.read(unknown) if found is None else found
@@ -68,6 +72,14 @@ class Recording:
         """To be called when the database gave a new thing its id, which was not known before."""
         self._befores.setdefault(kind, {}).setdefault(identifier, None)
 
+    def found_after(self, kind: Kind, identifier: Any, described: Described) -> None:
+        """What is stored of a thing after its change, told by a caller who knows it; until it is changed again."""
+        self._afters[(kind, identifier)] = described
+
+    def note(self, kind: Kind, identifier: Any, change: Change) -> None:
+        """Something to be said beside the difference, in front of it; without one, nothing is said."""
+        self._notes[kind, identifier] = change
+
     def act_for(self, user: Actor | None) -> None:
         """Who does it, unless that is known."""
         self._user = self._user or user
@@ -77,7 +89,7 @@ class Recording:
         events: list[Event] = []
         deleted_users: set[object] = set()
         for kind, befores in self._befores.items():
-            for identifier, after in _stored(kind, list(befores)):
+            for identifier, after in self._stored(kind, list(befores)):
                 event = self._event(kind, identifier, befores[identifier], after)
                 if event.changes:
                     events.append(event)
@@ -85,27 +97,34 @@ class Recording:
                     deleted_users.add(identifier)
         record_many(events, deleted_users=deleted_users)
 
+    def _stored(self, kind: Kind, identifiers: Sequence[Any]) -> Iterator[tuple[Any, Described | None]]:
+        for start in range(0, len(identifiers), _THINGS_PER_READ):
+            part = identifiers[start : start + _THINGS_PER_READ]
+            found = {
+                identifier: self._afters[(kind, identifier)]
+                for identifier in part
+                if (kind, identifier) in self._afters
+            }
+            if unread := [identifier for identifier in part if identifier not in found]:
+                found |= kind.read(unread)
+            yield from ((identifier, found.get(identifier)) for identifier in part)
+
     def _event(self, kind: Kind, identifier: Any, before: Described | None, after: Described | None) -> Event:
         if before is None or after is None:
             action = "created" if before is None else "deleted"
         else:
             action = self._actions.get((kind, identifier), "changed")
         named = after or before
+        changes = differences(before.document if before else {}, after.document if after else {})
+        note = self._notes.get((kind, identifier))
         return Event(
             user=self._user,
             action=action,
             target_type=kind.target_type,
             target_id=identifier,
             target_name=named.name if named else "",
-            changes=differences(before.document if before else {}, after.document if after else {}),
+            changes=[note, *changes] if note and changes else changes,
         )
-
-
-def _stored(kind: Kind, identifiers: Sequence[Any]) -> Iterator[tuple[Any, Described | None]]:
-    for start in range(0, len(identifiers), _THINGS_PER_READ):
-        part = identifiers[start : start + _THINGS_PER_READ]
-        found = kind.read(part)
-        yield from ((identifier, found.get(identifier)) for identifier in part)
 
 
 _open: ContextVar[Recording | None] = ContextVar("audit_recording", default=None)

@@ -66,11 +66,11 @@ def _entry(event: Event, source: Source, deleted_users: Collection[object]) -> A
         action=event.action,
         target_type=event.target_type,
         target_id=str(event.target_id)[:64],
-        target_name=_storable(event.target_name)[:255],
+        target_name=storable(event.target_name)[:255],
         changes=list(event.changes),
     )
 
 
-def _storable(name: str) -> str:
-    """Without what a database refuses; a failed sign-in names whatever was typed."""
+def storable(name: str) -> str:
+    """Without what a database refuses."""
     return name.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()

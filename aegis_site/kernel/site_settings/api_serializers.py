@@ -10,15 +10,19 @@ from aegis_site.kernel.site_settings.models import (
     LoadBalancing,
     SiteSettings,
     SmtpSecurity,
+    TLSVersion,
 )
 from aegis_site.kernel.site_settings.smtp import Delivery, Stage
+from aegis_site.kernel.site_settings.validators import MAX_ADDRESS_CHARACTERS, MAX_PASSWORD_CHARACTERS, MAX_RECIPIENTS
 
 
 class Text(serializers.CharField):
     """The text of a column, exactly as sent; what it may be is the model's business."""
 
-    def __init__(self, column: str | None = None, **options: Any) -> None:
+    def __init__(self, column: str | None = None, *, document: dict[str, Any] | None = None, **options: Any) -> None:
         super().__init__(source=column, allow_blank=True, trim_whitespace=False, required=False, **options)
+        # What the OpenAPI document says about it besides.
+        self.document = document or {}
 
 
 class Flag(serializers.BooleanField):
@@ -45,29 +49,38 @@ class Choice(serializers.ChoiceField):
 class GeneralSerializer(StrictSerializer[SiteSettings]):
     """What this installation is called, and where its admin is found."""
 
-    site_name = Text()
-    public_url = Text()
+    site_name = Text(document={"minLength": 1, "maxLength": 100})
+    public_url = Text(document={"format": "http-url", "maxLength": 500})
 
 
 class SmtpSerializer(StrictSerializer[SiteSettings]):
     """The mail server. The password is written only: absent keeps it, `""` clears it."""
 
     enabled = Flag("smtp_enabled")
-    host = Text("smtp_host")
+    host = Text("smtp_host", document={"format": "host-or-ip", "maxLength": 253})
     port = Number("smtp_port", min_value=1, max_value=65535)
     security = Choice("smtp_security", SmtpSecurity.values)
-    username = Text("smtp_username")
-    password = Text("smtp_password", write_only=True)
+    username = Text("smtp_username", document={"maxLength": 255})
+    password = Text("smtp_password", write_only=True, document={"maxLength": MAX_PASSWORD_CHARACTERS})
     password_set = serializers.BooleanField(source="has_smtp_password", read_only=True)
-    from_address = Text("smtp_from_address")
-    ca_certificate = Text("smtp_ca_certificate")
+    from_address = Text("smtp_from_address", document={"format": "mail-address", "maxLength": MAX_ADDRESS_CHARACTERS})
+    ca_certificate = Text("smtp_ca_certificate", document={"format": "pem-certificates"})
     timeout_s = Number("smtp_timeout_s", min_value=1, max_value=60)
+
+
+class Recipients(serializers.ListField):
+    """Mail addresses, as above."""
+
+    document = {"maxItems": MAX_RECIPIENTS}
+
+    def __init__(self) -> None:
+        super().__init__(child=Text(document={"format": "mail-address"}), required=False)
 
 
 class NotificationsSerializer(StrictSerializer[SiteSettings]):
     """Who hears of what happens."""
 
-    recipients = serializers.ListField(child=serializers.CharField(allow_blank=True), required=False)
+    recipients = Recipients()
 
 
 class HostDefaultsSerializer(StrictSerializer[SiteSettings]):
@@ -77,8 +90,8 @@ class HostDefaultsSerializer(StrictSerializer[SiteSettings]):
     websockets = Flag("host_websockets")
     access_log = Flag("host_access_log")
     load_balancing = Choice("host_load_balancing", LoadBalancing.values)
-    min_version = Text("host_min_version")
-    max_version = Text("host_max_version")
+    min_version = Text("host_min_version", document={"enum": TLSVersion.values})
+    max_version = Text("host_max_version", document={"enum": TLSVersion.values})
 
 
 class RetentionSerializer(StrictSerializer[SiteSettings]):

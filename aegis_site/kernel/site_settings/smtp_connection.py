@@ -69,10 +69,10 @@ class Conversation(smtplib.SMTP):
     def _take(self, connection: socket.socket) -> None:
         # A new reader: what an attacker put behind the answer to STARTTLS stays in the old one.
         self.sock = connection
-        self.file = io.BufferedReader(_BoundedReader(connection, self._until))
+        self.file = io.BufferedReader(BoundedReader(connection, self._until))
 
 
-class _BoundedReader(io.RawIOBase):
+class BoundedReader(io.RawIOBase):
     """Reads until the deadline, and no more than MAX_ANSWER_BYTES."""
 
     def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
