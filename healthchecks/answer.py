@@ -71,10 +71,8 @@ class CheckedAnswer(Answer):
         self.is_complete = self._is_head_complete and (self.status is None or self._body.is_complete)
 
     def verdict(self) -> Refusal | None:
-        """What is wrong with it, once nothing more comes; None: nothing."""
-        if self.status is None:
-            return Refusal(code="not_http", message="The answer is not HTTP/1.1.")
-        if not any(low <= self.status <= high for low, high in self._request.statuses):
+        """What is wrong with it, once nothing more comes of what is HTTP; None: nothing."""
+        if self.status is None or not any(low <= self.status <= high for low, high in self._request.statuses):
             return Refusal(code="unexpected_status", message=f"The answer has status {self.status}.")
         if self._request.body_contains and self._request.body_contains not in self._body.content:
             return Refusal(code="body_mismatch", message="The body does not contain the expected text.")

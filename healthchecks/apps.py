@@ -13,6 +13,13 @@ class HealthChecksConfig(AppConfig):
     def ready(self) -> None:
         # Needs the models, which are not there when this module is imported.
         from healthchecks.section import SECTION  # noqa: PLC0415
+        from hosts import failure_observers  # noqa: PLC0415
         from hosts.sections import register  # noqa: PLC0415
 
         register(SECTION)
+        failure_observers.register(
+            "failure inbox",
+            failure_observers.FailureObserver(
+                traffic="healthchecks.failures.counts.keep_counts", test="healthchecks.failures.sightings.note_test"
+            ),
+        )

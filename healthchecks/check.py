@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from cryptography import x509
 
 from healthchecks.answer import CheckedAnswer, Request
-from healthchecks.attempt import Dial, attempt_plain, attempt_tls
+from healthchecks.attempt import attempt
 from upstream_tls.tls.context import ClientContext
+from upstream_tls.tls.conversation import Conversation, Deadline, Question, TLSConversation
 from upstream_tls.tls.diagnosis import Diagnosis, diagnose, diagnose_configuration
 from upstream_tls.tls.material import SpecProblem
 from upstream_tls.tls.verdict import evidence_of, evidence_without_tls, is_answered
@@ -54,15 +55,15 @@ async def check(job: Job, *, lookups: Executor) -> Outcome | None:
     """Tries once. None: this process was held up, so nothing is known."""
     loop = asyncio.get_running_loop()
     begun, at = loop.time(), datetime.datetime.now(datetime.UTC)
-    dial = Dial(address=job.address, port=job.port, deadline=begun + job.timeout_s, lookups=lookups)
+    deadline = Deadline(job.timeout_s, clock=loop.time)
     try:
         error, answer = job.problem, None
         if error is None:
-            error, answer = await _tried(job, dial)
+            error, answer = await _tried(job, deadline, lookups)
     except SpecProblem as problem:
         error, answer = diagnose_configuration(problem.code, problem.message, problem.field), None
     ended = loop.time()
-    if error is not None and error.code == "timeout" and ended > dial.deadline + _PATIENCE_S:
+    if error is not None and error.code == "timeout" and ended > deadline.at + _PATIENCE_S:
         return None
     refusal = error or (answer.verdict() if answer is not None else None)
     return Outcome(
@@ -75,27 +76,32 @@ async def check(job: Job, *, lookups: Executor) -> Outcome | None:
     )
 
 
-async def _tried(job: Job, dial: Dial) -> tuple[Diagnosis | None, CheckedAnswer | None]:
-    if job.context is None or job.request is None:
-        record = await attempt_plain(dial, job.request)
-        is_good = is_answered(record) if job.request is not None else not record.is_broken
-        answer = record.answer if isinstance(record.answer, CheckedAnswer) else None
-        if is_good:
-            return None, answer
-        return diagnose(evidence_without_tls(record, job.address, timeout_s=job.timeout_s)), answer
-    return await _tried_tls(job, job.context, job.request, dial)
+async def _tried(job: Job, deadline: Deadline, lookups: Executor) -> tuple[Diagnosis | None, CheckedAnswer | None]:
+    answer: CheckedAnswer | None = None
+    question: Question | None = None
+    if job.request is not None:
+        answer = CheckedAnswer(job.request)
+        question = Question(request=job.request.as_bytes(), answer=answer)
+    if job.context is not None and question is not None:
+        return await _tried_tls(job, job.context, question, deadline, lookups), answer
+    conversation = Conversation(job.address, job.port, question, deadline)
+    await attempt(conversation, lookups=lookups)
+    record = conversation.record
+    is_good = is_answered(record) if question is not None else not record.is_broken
+    return None if is_good else diagnose(evidence_without_tls(record, job.address, timeout_s=job.timeout_s)), answer
 
 
 async def _tried_tls(
-    job: Job, context: ClientContext, request: Request, dial: Dial
-) -> tuple[Diagnosis | None, CheckedAnswer | None]:
+    job: Job, context: ClientContext, question: Question, deadline: Deadline, lookups: Executor
+) -> Diagnosis | None:
     # A connection test refuses to present a certificate of ours that is over. The traffic presents it and lets the
     # upstream decide, and so does a check: it must not take an upstream out that still serves.
-    record = await attempt_tls(context, dial, request)
-    answer = record.answer if isinstance(record.answer, CheckedAnswer) else None
+    conversation = TLSConversation(context, job.address, job.port, question, deadline)
+    await attempt(conversation, lookups=lookups)
+    record = conversation.record
     if is_answered(record):
-        return None, answer
+        return None
     # A connection test asks a silent upstream again without our certificate. That changes how sure the diagnosis is and
     # never its code, so a check does without.
     evidence = evidence_of(context, record, job.address, timeout_s=job.timeout_s, known=job.known_certificates)
-    return diagnose(evidence), answer
+    return diagnose(evidence)

@@ -4,20 +4,21 @@ Laws of this module:
 - A check is taken by moving its `next_due_at` behind the moment at which it must be over, under a lock, and by leaving
   a claim of one's own. So of several workers one gets it, and the check of a worker that died is due again by itself.
 - An upstream that is checked for the first time, or whose host was changed, gets a moment of its own within the
-  interval: a thousand upstreams that were imported at once are not checked at once.
+  interval: a thousand upstreams that were imported at once are not checked at once. So do those whose claims expired,
+  for the claims of one sweep expire at one moment.
 """
 
 import datetime
 import random
 import uuid
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from healthchecks.models import HealthState, UpstreamHealth
+from healthchecks.models import HealthState, HealthTransition, UpstreamHealth
 from hosts.models import Upstream
 
 # The checks of so much time ahead are taken at once; each begins at its own moment.
@@ -26,6 +27,8 @@ AHEAD = datetime.timedelta(seconds=1)
 LEASE_GRACE = datetime.timedelta(seconds=5)
 # How long the first check of an upstream may be put off, for long intervals.
 MAX_FIRST_DELAY_S = 10.0
+
+NOT_CHECKED = "Not checked any more."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,8 @@ class Claim:
 def synchronise(*, now: datetime.datetime, draw: Callable[[], float] = random.random) -> None:
     """A row for each upstream that is to be checked, and for no other. Two queries when nothing changed."""
     checked = _checked_upstreams()
-    UpstreamHealth.objects.exclude(upstream__in=checked.values("pk")).delete()
+    if gone := list(UpstreamHealth.objects.exclude(upstream__in=checked.values("pk")).values_list("pk", flat=True)):
+        _check_no_more(gone, now=now)
     missing = checked.filter(health=None).values_list("pk", "host__health_check__interval_s", "host__updated_at")
     rows = [
         UpstreamHealth(
@@ -61,6 +65,24 @@ def synchronise(*, now: datetime.datetime, draw: Callable[[], float] = random.ra
 
 
 @transaction.atomic
+def _check_no_more(upstream_ids: Sequence[uuid.UUID], *, now: datetime.datetime) -> None:
+    """Their state is unknown from now on, and history says so."""
+    rows = UpstreamHealth.objects.select_for_update().filter(pk__in=upstream_ids)
+    HealthTransition.objects.bulk_create(
+        HealthTransition(
+            upstream_id=row.pk,
+            at=min(now, row.fresh_until or now),
+            previous=row.state,
+            state=HealthState.UNKNOWN,
+            message=NOT_CHECKED,
+        )
+        for row in rows
+        if row.state != HealthState.UNKNOWN
+    )
+    UpstreamHealth.objects.filter(pk__in=[row.pk for row in rows]).delete()
+
+
+@transaction.atomic
 def claim_due(*, now: datetime.datetime, limit: int, draw: Callable[[], float] = random.random) -> list[Claim]:
     """At most `limit` checks that are due now or within AHEAD, the longest due first. Two queries, mostly."""
     changed = ~Q(host_version=F("upstream__host__updated_at"))
@@ -71,6 +93,7 @@ def claim_due(*, now: datetime.datetime, limit: int, draw: Callable[[], float] =
         .only(
             "next_due_at",
             "host_version",
+            "claim",
             "upstream__host__updated_at",
             *(f"upstream__host__health_check__{name}" for name in ("interval_s", "timeout_s", "healthy_after")),
             "upstream__host__health_check__unhealthy_after",
@@ -100,6 +123,8 @@ def _claim(row: UpstreamHealth, claim_id: uuid.UUID, now: datetime.datetime, dra
     if row.host_version != host.updated_at and due_at > now + AHEAD:
         # The host was changed: soon, and not all of its upstreams at once.
         due_at = now + drawn * AHEAD
+    elif row.claim is not None:
+        due_at = max(now, due_at) + drawn * AHEAD
     return Claim(
         claim_id=claim_id,
         upstream_id=row.pk,

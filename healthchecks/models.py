@@ -2,8 +2,8 @@
 
 Laws of this module:
 - `healthchecks.section` and the host editor are the only writers of HealthCheck, as a part of its host.
-- `healthchecks.claims` and `healthchecks.recording` are the only writers of UpstreamHealth, HealthTransition and
-  HealthSample.
+- `healthchecks.claims` and `healthchecks.recording` are the only writers of UpstreamHealth and HealthTransition;
+  `healthchecks.summaries` and `healthchecks.retention` of HealthSummary.
 - UpstreamHealth has a row for each upstream that is checked and no other. History outlives it, for a check may be
   switched off for a while; it goes with its upstream.
 - No foreign key to an upstream is a constraint: a result that is written while its upstream is being deleted fails
@@ -15,6 +15,7 @@ import uuid
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from healthchecks.failures.models import FailureCount, FailureGroup
 from healthchecks.validators import (
     MAX_BODY_CHARACTERS,
     MAX_PATH_CHARACTERS,
@@ -26,6 +27,9 @@ from healthchecks.validators import (
     validate_statuses,
 )
 from hosts.validators import Between
+
+# Models of this app that stand elsewhere: Django finds them by this import.
+FAILURE_MODELS = (FailureCount, FailureGroup)
 
 INTERVAL_S = Between(1, 3600, "seconds")
 TIMEOUT_S = Between(0.1, 60, "seconds")
@@ -140,6 +144,7 @@ class UpstreamHealth(models.Model):
     successes = models.PositiveIntegerField(default=0, help_text="In a row, up to now.")
     failures = models.PositiveIntegerField(default=0, help_text="In a row, up to now.")
     checked_at = models.DateTimeField(null=True)
+    fresh_until = models.DateTimeField(null=True, help_text="The last check speaks for the upstream until then.")
     is_ok = models.BooleanField(null=True)
     duration_ms = models.PositiveIntegerField(default=0)
     status = models.PositiveSmallIntegerField(null=True)
@@ -160,7 +165,11 @@ class UpstreamHealth(models.Model):
 
 
 class HealthTransition(models.Model):
-    """A change of state. Kept as long as its upstream."""
+    """A change of state. Kept as long as its upstream.
+
+    To UNKNOWN when the upstream is not checked any more: because nobody wants it, or because nobody did it for so long
+    that the last check does not speak for it. So the states of an upstream over time are those of its changes.
+    """
 
     upstream = models.ForeignKey(
         "hosts.Upstream", on_delete=models.CASCADE, related_name="health_transitions", db_constraint=False
@@ -179,25 +188,46 @@ class HealthTransition(models.Model):
         return f"{self.previous} -> {self.state} at {self.at}"
 
 
-class HealthSample(models.Model):
-    """One check and what came of it. Kept for a week."""
+class HealthSummary(models.Model):
+    """What came of the checks of one upstream within one span: a minute, ten minutes or an hour (docs/adr/0030).
+
+    Durations are those of checks that went well: how fast a refusal comes says nothing of how fast answers are. The
+    columns `upto_…` count them, each those above the bound before; `slower` counts the rest.
+    """
 
     upstream = models.ForeignKey(
         "hosts.Upstream",
         on_delete=models.CASCADE,
-        related_name="health_samples",
+        related_name="health_summaries",
         db_constraint=False,
-        db_index=False,  # the index below begins with it
+        db_index=False,  # the constraint below begins with it
     )
-    at = models.DateTimeField(db_index=True)
-    is_ok = models.BooleanField()
-    duration_ms = models.PositiveIntegerField()
-    status = models.PositiveSmallIntegerField(null=True)
-    code = models.CharField(max_length=50, blank=True)
+    span_s = models.PositiveSmallIntegerField()
+    start_s = models.PositiveBigIntegerField(help_text="Unix time, a multiple of span_s.")
+    count = models.PositiveIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0)
+    total_ms = models.PositiveBigIntegerField(default=0)
+    min_ms = models.PositiveIntegerField(null=True)
+    max_ms = models.PositiveIntegerField(null=True)
+    upto_2_ms = models.PositiveIntegerField(default=0)
+    upto_5_ms = models.PositiveIntegerField(default=0)
+    upto_10_ms = models.PositiveIntegerField(default=0)
+    upto_25_ms = models.PositiveIntegerField(default=0)
+    upto_50_ms = models.PositiveIntegerField(default=0)
+    upto_100_ms = models.PositiveIntegerField(default=0)
+    upto_250_ms = models.PositiveIntegerField(default=0)
+    upto_500_ms = models.PositiveIntegerField(default=0)
+    upto_1000_ms = models.PositiveIntegerField(default=0)
+    slower = models.PositiveIntegerField(default=0)
+    codes: "models.JSONField[dict[str, int], dict[str, int]]" = models.JSONField(
+        default=dict, blank=True, help_text="Of the failures, how many had which code of docs/diagnosis.md."
+    )
 
     class Meta:
-        ordering = ["-at", "-pk"]
-        indexes = [models.Index(fields=["upstream", "-at"], name="healthchecks_sample_last")]
+        verbose_name_plural = "health summaries"
+        constraints = [
+            models.UniqueConstraint(fields=["upstream", "span_s", "start_s"], name="healthchecks_summary_of_a_span")
+        ]
 
     def __str__(self) -> str:
-        return f"{'ok' if self.is_ok else self.code} at {self.at}"
+        return f"{self.count} checks in {self.span_s} s from {self.start_s}"

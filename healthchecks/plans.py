@@ -4,7 +4,7 @@ Laws of this module:
 - TLS comes from the host's stored configuration by `upstream_tls.services.spec_of` and the one builder, as in the
   traffic and in connection tests; there is no other way to a context here.
 - A plan is kept as long as its host does not change, and no longer than PLAN_LIFETIME: opening keys and parsing
-  certificates for each check would take most of a core.
+  certificates for each check would take most of a core. Hosts of one identity share its context.
 - What cannot be used is a failure with its reason, never a laxer check.
 """
 
@@ -27,7 +27,7 @@ from hosts.connection_tests import host_field_of
 from hosts.models import Host, Scheme, Upstream
 from upstream_tls.selectors import known_certificates
 from upstream_tls.services import spec_of
-from upstream_tls.tls.context import ClientContext, build_context
+from upstream_tls.tls.context import ClientContext, SharedContexts
 from upstream_tls.tls.diagnosis import Diagnosis, diagnose_configuration
 from upstream_tls.tls.material import SpecProblem
 
@@ -52,6 +52,7 @@ class Plans:
 
     def __init__(self) -> None:
         self._plans: dict[uuid.UUID, _Plan] = {}
+        self._contexts = SharedContexts()
         self._known: tuple[x509.Certificate, ...] = ()
         self._known_until: datetime.datetime | None = None
 
@@ -82,16 +83,16 @@ class Plans:
             if (host := found.get(host_id)) is None:
                 self._plans.pop(host_id, None)
             else:
-                self._plans[host_id] = _plan(host, self._known, now)
+                self._plans[host_id] = _plan(host, self._contexts, self._known, now)
 
 
-def _plan(host: Host, known: tuple[x509.Certificate, ...], now: datetime.datetime) -> _Plan:
+def _plan(host: Host, contexts: SharedContexts, known: tuple[x509.Certificate, ...], now: datetime.datetime) -> _Plan:
     configuration = host.upstream_configuration
     valid_until = now + PLAN_LIFETIME
     if configuration.is_verification_skipped(now) and configuration.skip_verify_until is not None:
         valid_until = min(valid_until, configuration.skip_verify_until)
     check = SECTION.row_of(host)
-    tls = _tls(host)
+    tls = _tls(host, contexts)
     domains = [domain.name for domain in host.domains.all()]
     jobs = {
         upstream.pk: _job(upstream, check, _request(host, domains, upstream, check), tls, known)
@@ -100,10 +101,10 @@ def _plan(host: Host, known: tuple[x509.Certificate, ...], now: datetime.datetim
     return _Plan(version=host.updated_at, valid_until=valid_until, jobs=jobs)
 
 
-def _tls(host: Host) -> _TLS:
+def _tls(host: Host, contexts: SharedContexts) -> _TLS:
     """The context of the host's traffic, or why there is none."""
     try:
-        return build_context(spec_of(host.upstream_configuration)), None
+        return contexts.get(spec_of(host.upstream_configuration)), None
     except SpecProblem as problem:
         return None, diagnose_configuration(problem.code, problem.message, problem.field)
     except AegisError as error:  # the key does not open

@@ -3,6 +3,8 @@
 Laws of this module:
 - A check costs no thread: what hangs waits in the loop until its deadline and holds up nobody.
 - At most `capacity` checks are under way; whoever submits asks first how many are free.
+- What is under way comes first: one check is begun in a turn of the loop, and few wait for it. A thousand that were
+  begun at once would all end after their deadlines, and say of the upstreams what is true of this process.
 - The loop touches no database. Results are handed over in batches, to one thread that writes them down. A batch that
   cannot be written is lost and logged: its claims expire, and the checks are done again.
 """
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # As many as one process can begin in ten seconds: what hangs longer than that is cut off by its own deadline.
 MAX_AT_ONCE = 2000
+# Wait for their moment or turn: more than a core can begin in a second, and fewer than would outlive their leases.
+MAX_WAITING = 500
 # Names whose servers do not answer each hold a thread for as long as the resolver waits.
 LOOKUP_THREADS = 128
 WRITE_EVERY_S = 0.25
@@ -46,18 +50,20 @@ class Runner:
         self._capacity = capacity if capacity is not None else default_capacity()
         self._lock = threading.Lock()
         self._under_way = 0
+        self._waiting = 0
         self._results: list[Result] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._lookups = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="health-lookup")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="health-writer")
         self._loop = asyncio.new_event_loop()
+        self._turn = asyncio.Lock()
         self._thread = threading.Thread(target=self._run, name="health-checks", daemon=True)
         self._thread.start()
 
     @property
     def free(self) -> int:
         """How many checks may be submitted."""
-        return self._capacity - self._under_way
+        return min(self._capacity - self._under_way, MAX_WAITING - self._waiting)
 
     @property
     def is_alive(self) -> bool:
@@ -68,6 +74,7 @@ class Runner:
         """Do these checks. Returns at once."""
         with self._lock:
             self._under_way += len(work)
+            self._waiting += len(work)
         self._loop.call_soon_threadsafe(self._begin, work)
 
     def stop(self) -> None:
@@ -98,14 +105,25 @@ class Runner:
 
     async def _do(self, work: Work) -> None:
         try:
-            await asyncio.sleep(work.delay_s)
-            self._results.append(Result(claim=work.claim, outcome=await check(work.job, lookups=self._lookups)))
+            await self._turn_of(work)
+            outcome = await check(work.job, lookups=self._lookups)
+            # Only now: the list that was there before the check may have been handed over meanwhile.
+            self._results.append(Result(claim=work.claim, outcome=outcome))
         except Exception:
             # A mistake of ours in one check must not cost the others; its claim expires.
             logger.exception("the check of upstream %s failed", work.claim.upstream_id)
         finally:
             with self._lock:
                 self._under_way -= 1
+
+    async def _turn_of(self, work: Work) -> None:
+        try:
+            await asyncio.sleep(work.delay_s)
+            async with self._turn:
+                await asyncio.sleep(0)
+        finally:
+            with self._lock:
+                self._waiting -= 1
 
     async def _keep_writing(self) -> None:
         while True:

@@ -48,4 +48,5 @@ SECTION = HostSection(
     apply=apply_health_check,
     serializer="healthchecks.api.serializers.HealthCheckSerializer",
     inline="healthchecks.admin.HealthCheckInline",
+    pages="healthchecks.history_admin.pages",
 )

@@ -6,41 +6,86 @@ Laws of this module: plain documents, in a constant number of queries; numbers t
 import datetime
 import uuid
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Count, F, Q, Window
+from django.db.models import F, Window
 from django.db.models.functions import RowNumber
 
-from healthchecks.models import HealthSample, HealthState, HealthTransition, UpstreamHealth
+from healthchecks.history import UPTIME_PERIODS, Period, Range, points_of, stretches_of, uptimes
+from healthchecks.models import HealthState, HealthTransition, UpstreamHealth
 from healthchecks.section import SECTION
+from healthchecks.sums import Sums, mean_ms, quantile_ms
+from healthchecks.uptime import Stretch, Uptime
 from hosts.models import Host, Upstream
 
 SHOWN_TRANSITIONS = 50
-SHOWN_SAMPLES = 100
-
-_DAY = datetime.timedelta(hours=24)
 
 
 def health_of(host: Host, *, now: datetime.datetime) -> dict[str, Any]:
-    """The document of one host, read `with_configuration`. Four queries."""
+    """The document of one host, read `with_configuration`. Six queries."""
     check = SECTION.row_of(host)
     upstreams = list(host.upstreams.all())
-    standing = UpstreamHealth.objects.in_bulk([upstream.pk for upstream in upstreams])
-    transitions = _transitions(host)
-    samples = _samples(host, since=now - datetime.timedelta(seconds=check.interval_s * SHOWN_SAMPLES))
-    uptimes = _uptimes(host, since=now - _DAY)
+    ids = [upstream.pk for upstream in upstreams]
+    standing = UpstreamHealth.objects.in_bulk(ids)
+    transitions = transitions_of(ids, limit=SHOWN_TRANSITIONS)
+    points = points_of(ids, Period.ending(None, range_=Range.HOUR, now=now))
+    stood = stretches_of(ids, standing, since=now - max(UPTIME_PERIODS.values()), until=now)
     return {
         "enabled": check.enabled and host.enabled,
         "interval_s": check.interval_s,
         "upstreams": [
             {
                 **_upstream(upstream, standing.get(upstream.pk)),
-                "uptime_24h_percent": uptimes.get(upstream.pk),
+                "uptime": {name: _uptime(found) for name, found in uptimes(stood[upstream.pk], now=now).items()},
                 "transitions": transitions[upstream.pk],
-                "samples": samples[upstream.pk][:SHOWN_SAMPLES],
+                "last_hour": [_point(sums) for sums in points.get(upstream.pk, ())],
             }
             for upstream in upstreams
         ],
+    }
+
+
+def history_of(host: Host, period: Period, *, upstream_id: uuid.UUID | None = None) -> dict[str, Any]:
+    """How the upstreams of one host, or one of them, stood and answered in a period. Five queries, or six."""
+    ids = [upstream.pk for upstream in host.upstreams.all() if upstream_id in (None, upstream.pk)]
+    standing = UpstreamHealth.objects.in_bulk(ids)
+    stood = stretches_of(ids, standing, since=period.since, until=period.until)
+    points = points_of(ids, period)
+    return {
+        "since": period.since,
+        "until": period.until,
+        "step_s": period.range.step_s,
+        "upstreams": [
+            {
+                "id": found,
+                "states": [_stretch(stretch) for stretch in stood[found]],
+                "points": [_point(sums) for sums in points.get(found, ())],
+            }
+            for found in ids
+        ],
+    }
+
+
+def _uptime(found: Uptime) -> dict[str, Any]:
+    return {"percent": found.percent, "known_s": found.known_s}
+
+
+def _stretch(stretch: Stretch) -> dict[str, Any]:
+    return {"state": stretch.state, "since": stretch.since, "until": stretch.until}
+
+
+def _point(sums: Sums) -> dict[str, Any]:
+    return {
+        "at": datetime.datetime.fromtimestamp(sums.start_s, tz=datetime.UTC),
+        "span_s": sums.span_s,
+        "count": sums.count,
+        "failures": sums.failures,
+        "min_ms": sums.min_ms,
+        "mean_ms": mean_ms(sums),
+        "p95_ms": quantile_ms(sums, 0.95),
+        "max_ms": sums.max_ms,
+        "codes": sums.codes,
     }
 
 
@@ -70,40 +115,13 @@ def _last_check(health: UpstreamHealth) -> dict[str, Any]:
     }
 
 
-def _transitions(host: Host) -> dict[uuid.UUID, list[dict[str, Any]]]:
-    """Of each upstream the last ones, newest first."""
+def transitions_of(upstream_ids: Sequence[uuid.UUID], *, limit: int) -> dict[uuid.UUID, list[dict[str, Any]]]:
+    """Of each upstream the last changes, newest first. One query."""
     position = Window(RowNumber(), partition_by=F("upstream_id"), order_by=[F("at").desc(), F("pk").desc()])
     found: defaultdict[uuid.UUID, list[dict[str, Any]]] = defaultdict(list)
-    rows = HealthTransition.objects.filter(upstream__host=host).alias(position=position)
-    for row in rows.filter(position__lte=SHOWN_TRANSITIONS):
+    rows = HealthTransition.objects.filter(upstream__in=upstream_ids).alias(position=position)
+    for row in rows.filter(position__lte=limit):
         found[row.upstream_id].append(
             {"at": row.at, "previous": row.previous, "state": row.state, "code": row.code, "message": row.message}
         )
     return found
-
-
-def _samples(host: Host, *, since: datetime.datetime) -> dict[uuid.UUID, list[dict[str, Any]]]:
-    """Of each upstream those of the last intervals, newest first."""
-    found: defaultdict[uuid.UUID, list[dict[str, Any]]] = defaultdict(list)
-    for row in HealthSample.objects.filter(upstream__host=host, at__gte=since):
-        found[row.upstream_id].append(
-            {
-                "at": row.at,
-                "ok": row.is_ok,
-                "duration_ms": row.duration_ms,
-                "status": row.status,
-                "code": row.code,
-            }
-        )
-    return found
-
-
-def _uptimes(host: Host, *, since: datetime.datetime) -> dict[uuid.UUID, float]:
-    """Of each upstream that was checked the share of checks that went well."""
-    rows = (
-        HealthSample.objects.filter(upstream__host=host, at__gte=since)
-        .order_by()
-        .values("upstream_id")
-        .annotate(total=Count("pk"), good=Count("pk", filter=Q(is_ok=True)))
-    )
-    return {row["upstream_id"]: round(100 * row["good"] / row["total"], 2) for row in rows}

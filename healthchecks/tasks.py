@@ -3,7 +3,11 @@
 from celery import shared_task
 from django.utils import timezone
 
-from healthchecks.retention import forget_history_of_gone_upstreams, forget_old_samples
+from healthchecks.alerts import settle_what_is_over
+from healthchecks.failures.counts import forget_counts
+from healthchecks.failures.standing import forget_old_failures, resolve_recovered
+from healthchecks.failures.taking import take_counts
+from healthchecks.retention import condense, forget_history_of_gone_upstreams
 from healthchecks.sweep import process_sweeper
 
 
@@ -15,6 +19,22 @@ def sweep_health_checks() -> None:
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def prune_health_history() -> None:
-    """Forget samples that are older than a week."""
-    forget_old_samples(now=timezone.now())
+    """Sum up what is old of the history, forget what is older, and what was told of upstreams that are gone."""
+    condense(now_s=timezone.now().timestamp())
     forget_history_of_gone_upstreams()
+    settle_what_is_over()
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def take_failure_counts() -> None:
+    """Move what the workers counted into the failure inbox."""
+    take_counts(now=timezone.now())
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def settle_failures() -> None:
+    """Resolve failures of upstreams that are well again, and forget those that are long over."""
+    now = timezone.now()
+    resolve_recovered(now=now)
+    forget_old_failures(now=now)
+    forget_counts(now=now)
