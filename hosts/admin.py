@@ -15,7 +15,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
-from django.urls import reverse
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
@@ -24,7 +24,6 @@ from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import TabularInline
 
 from aegis_site.kernel.admin import ReadOnlyAdmin, action, display
-from aegis_site.kernel.audit.audited_admin import AuditedAdmin
 from aegis_site.kernel.audit.recording import changing
 from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.site_settings.services import host_defaults
@@ -33,6 +32,7 @@ from hosts.badges import badge, badges, host_badges
 from hosts.connection_test_admin import SAVE_AND_TEST, ConnectionTestAdmin
 from hosts.connection_tests import last_outcomes
 from hosts.downstream_admin import DownstreamTLSAdmin
+from hosts.drafts import MAX_UPSTREAMS
 from hosts.exchange_admin import ExchangeAdmin
 from hosts.forms import HostForm, UpstreamForm, UpstreamFormSet
 from hosts.models import CompiledHost, Host, ProxyWorker, Upstream
@@ -40,9 +40,10 @@ from hosts.part_of_host import PartOfHost
 from hosts.posture_admin import PostureAdmin
 from hosts.publish import publish_on_commit
 from hosts.querysets import HostQuerySet
-from hosts.sections import inlines
+from hosts.revert_admin import RevertAdmin
+from hosts.sections import inlines, pages
 from hosts.selectors import WorkerHealth, published_state, refusals, worker_health
-from hosts.services import ISSUED, MAX_UPSTREAMS, delete_hosts, install_issued_certificate, write_domains
+from hosts.services import ISSUED, delete_hosts, install_issued_certificate, write_domains
 from hosts.traffic_admin import HEADER_FIELDS, TRAFFIC_FIELDS, Fieldset, TrafficAdmin
 from hosts.upstream_failures import recently_failing
 from hosts.upstream_setup_admin import UpstreamSetupAdmin
@@ -127,7 +128,7 @@ class UpstreamInline(PartOfHost, TabularInline):
 
 @admin.register(Host)
 class HostAdmin(
-    AuditedAdmin, PostureAdmin, ExchangeAdmin, UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin, TrafficAdmin
+    RevertAdmin, PostureAdmin, ExchangeAdmin, UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin, TrafficAdmin
 ):
     """List and editor of proxy hosts."""
 
@@ -175,6 +176,9 @@ class HostAdmin(
             host.refused_because = refused.get(str(host.pk)) or host.problem
             host.last_test_of_saved = tested.get(host.pk)
         return changelist
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*pages(self.admin_site), *super().get_urls()]
 
     def get_inlines(self, request: HttpRequest, obj: Host | None) -> list[Any]:
         return [*self.inlines, *inlines()]
@@ -337,9 +341,15 @@ class HostAdmin(
 class ProxyWorkerAdmin(ReadOnlyAdmin):
     """The workers as they last described themselves."""
 
-    list_display = ["worker_id", "health", "generation", "accepted", "refused", "version", "pid", "last_seen_at"]
-    fields = ["worker_id", "health", "generation", "accepted", "reasons", "version", "pid", "last_seen_at"]
-    readonly_fields = ["health", "reasons"]
+    list_display = [
+        *("worker_id", "health", "active_checks", "generation", "accepted", "refused"),
+        *("version", "pid", "last_seen_at"),
+    ]
+    fields = [
+        *("worker_id", "health", "active_checks", "generation", "accepted", "reasons"),
+        *("version", "pid", "last_seen_at"),
+    ]
+    readonly_fields = ["health", "active_checks", "reasons"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ProxyWorker]:
         latest = CompiledHost.objects.order_by("-generation").values("generation")[:1]
@@ -349,6 +359,12 @@ class ProxyWorkerAdmin(ReadOnlyAdmin):
     def health(self, worker: ProxyWorker) -> SafeString:
         health = worker_health(worker, latest=getattr(worker, "latest", None) or 0, now=timezone.now())
         return badge(health.capitalize(), HEALTH_BADGES[health])
+
+    @display(description="Active checks")
+    def active_checks(self, worker: ProxyWorker) -> SafeString:
+        if worker.health_feed_is_current:
+            return badge("Heard", "success")
+        return badge("Not heard: passive health alone", "warning")
 
     @display(description="Refused hosts")
     def refused(self, worker: ProxyWorker) -> int:

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Iterable
 
 from django.template.loader import render_to_string
+from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
@@ -29,7 +30,7 @@ def host_badges(host: Host, *, refused_because: str = "", has_failed_lately: boo
         shown.append(badge("Refused", "danger"))
     if has_failed_lately:
         shown.append(badge("Upstream failure", "warning"))
-    if configuration.skip_verify:
+    if configuration.is_verification_skipped(timezone.now()):
         until = configuration.skip_verify_until
         shown.append(badge(f"TLS not verified until {until:%Y-%m-%d}" if until else "TLS not verified", "warning"))
     if configuration.enabled:

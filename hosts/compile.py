@@ -94,11 +94,13 @@ def _upstreams(host: Host) -> tuple[Upstream, ...]:
 
 
 def _upstream_tls(configuration: UpstreamTLSConfiguration, now: datetime.datetime) -> UpstreamTLS:
+    is_skipped, until = configuration.is_verification_skipped(now), configuration.skip_verify_until
     return UpstreamTLS(
         client_certificate=configuration.client_certificate if configuration.enabled else "",
         client_key_spki_sha256=configuration.client_key_spki_sha256 if configuration.enabled else "",
         ca_certificate=configuration.ca_certificate,
-        skip_verify=configuration.is_verification_skipped(now),
+        skip_verify=is_skipped,
+        skip_verify_until=until.timestamp() if is_skipped and until is not None else 0.0,
         server_name=configuration.server_name,
         verify_name=configuration.verify_name,
         min_version=configuration.min_version,

@@ -11,9 +11,11 @@ import logging
 from collections.abc import Iterable
 
 from cryptography import x509
+from django.db import transaction
 from django.utils import timezone
 
 from aegis_site.kernel.errors import AegisError
+from hosts.failure_observers import tell_of_test
 from hosts.models import ConnectionTest, ConnectionTestState
 from hosts.sealed_jobs import Job, open_job
 from upstream_tls.selectors import acceptable_identities, known_certificates
@@ -82,15 +84,19 @@ def _finish(test: ConnectionTest, future: "concurrent.futures.Future[ProbeResult
     upstream_id = str(test.upstream_id) if test.upstream_id else None
     document["upstream"] = {"id": upstream_id, **document["upstream"]}
     code = result.error.code if result.error else ""
-    # An answer that comes after its test has expired is too late: whoever asked was told something else.
-    ConnectionTest.objects.filter(pk=test.pk, state=ConnectionTestState.RUNNING).update(
-        state=ConnectionTestState.DONE,
-        job=None,
-        success=result.success,
-        code=code,
-        result=document,
-        finished_at=timezone.now(),
-    )
+    now = timezone.now()
+    with transaction.atomic():
+        # An answer that comes after its test has expired is too late: whoever asked was told something else.
+        is_kept = ConnectionTest.objects.filter(pk=test.pk, state=ConnectionTestState.RUNNING).update(
+            state=ConnectionTestState.DONE,
+            job=None,
+            success=result.success,
+            code=code,
+            result=document,
+            finished_at=now,
+        )
+        if is_kept:
+            tell_of_test(ConnectionTest.objects.get(pk=test.pk), now=now)
     logger.info("connection test of %s: %s", test.target, code or "ok")
 
 

@@ -206,6 +206,21 @@ def last_tests_of_upstreams(host_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Co
     return {test.upstream_id: test for test in tests if test.upstream_id is not None}
 
 
+def last_tests_that_saw(fingerprint: str, host_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, ConnectionTest]:
+    """Of these hosts' upstreams those that showed this certificate at their last test, with the test. One query."""
+    return {
+        upstream_id: test
+        for upstream_id, test in last_tests_of_upstreams(host_ids).items()
+        if any(shown["fingerprint_sha256"] == fingerprint for shown in (test.result or {})["chain"])
+    }
+
+
+def leaves_of_upstreams() -> set[str]:
+    """The fingerprints of the certificates that upstreams showed at their last test of what is saved. One query."""
+    tests = ConnectionTest.objects.filter(pk__in=Upstream.objects.values_list(_last_test_of_saved()))
+    return {found for found in tests.values_list("result__chain__0__fingerprint_sha256", flat=True) if found}
+
+
 def ends_of_upstream_certificates() -> Iterator[tuple[uuid.UUID, datetime.datetime]]:
     """Host, and the end of a certificate that its upstream showed at the last test of what is saved. One query."""
     tests = ConnectionTest.objects.filter(pk__in=Upstream.objects.values_list(_last_test_of_saved()))

@@ -10,8 +10,8 @@ from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from hosts.downstream_forms import DownstreamTLSFields
+from hosts.drafts import clean_domains
 from hosts.models import Host, Upstream
-from hosts.services import clean_domains
 from hosts.traffic_forms import TrafficFields
 
 _BALANCING_HELP = (

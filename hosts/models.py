@@ -258,6 +258,9 @@ class ProxyWorker(models.Model):
     rejected: "models.JSONField[dict[str, str], dict[str, str]]" = models.JSONField(
         default=dict, help_text="Host id and the reason why its configuration cannot be used."
     )
+    health_feed_is_current = models.BooleanField(
+        default=False, help_text="Whether this worker goes by the active checks; else it judges by its traffic alone."
+    )
     version = models.CharField(max_length=50, blank=True)
     pid = models.PositiveIntegerField("PID", default=0)
     last_seen_at = models.DateTimeField("last seen")

@@ -62,7 +62,7 @@ class _Report:
                 "certificate": self._leaf(host.downstream_configuration.certificate),
                 "force_https": host.downstream_configuration.force_https,
             },
-            "exceptions": _exceptions(host, configuration),
+            "exceptions": _exceptions(host, configuration, self._now),
         }
         findings = findings_of(document, host=host, sharing=self._sharing, known=self._authorities, now=self._now)
         return {**document, "findings": [asdict(finding) for finding in findings]}
@@ -73,8 +73,8 @@ class _Report:
         return {"enabled": configuration.enabled, "identity": identity}
 
     def _verification(self, configuration: UpstreamTLSConfiguration) -> Document:
-        # Past its end date too, until the sweep has ended it: what the workers have was compiled before.
-        if configuration.skip_verify:
+        # Past the end date the workers verify by themselves, also when nobody has ended the exception.
+        if configuration.is_verification_skipped(self._now):
             verified_by = "nothing"
         else:
             verified_by = "ca_certificate" if configuration.ca_certificate else "system_trust_store"
@@ -168,10 +168,10 @@ def _effective_names(configuration: UpstreamTLSConfiguration, upstream: Upstream
     return server_name, configuration.verify_name or configuration.server_name or upstream.address
 
 
-def _exceptions(host: Host, configuration: UpstreamTLSConfiguration) -> list[Document]:
+def _exceptions(host: Host, configuration: UpstreamTLSConfiguration, now: datetime.datetime) -> list[Document]:
     """Where the host does without what Aegis is for."""
     found: list[Document] = []
-    if configuration.skip_verify:
+    if configuration.is_verification_skipped(now):
         found.append(
             {
                 "kind": "skip_verify",

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Page, Paginator
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -19,10 +20,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from aegis_site.kernel.throttling import count_report
 from hosts.connection_tests import NotRun
 from hosts.models import Host
 from hosts.posture import Document, postures
-from hosts.posture_csv import csv_response
+from hosts.posture_csv import TooManyReports, csv_response
 from hosts.posture_filters import PostureFilter, filtered
 from hosts.posture_findings import Severity
 from hosts.what_if import Verdict, WhatIf, what_if
@@ -91,7 +93,14 @@ class PostureAdmin(ModelAdmin):
         named = Host.objects.filter(name__icontains=values.pop("q", ""))
         hosts = filtered(named, PostureFilter(**values), now=now)
         if request.GET.get("format") == "csv":
-            return csv_response(hosts, now=now)
+            if (wait_s := count_report(request.user.pk)) is None:
+                try:
+                    return csv_response(hosts, now=now)
+                except TooManyReports as error:
+                    messages.error(request, error.message)
+            else:
+                messages.error(request, f"You have asked for many reports. Try again in {wait_s} seconds.")
+            return HttpResponseRedirect(f"{request.path}?{_without(request, 'page', 'format')}")
         page: Page[Host] = Paginator(hosts.order_by("name"), HOSTS_PER_PAGE).get_page(request.GET.get("page"))
         identifiers = [host.pk for host in page]
         shown = Host.objects.with_configuration().filter(pk__in=identifiers).order_by("name")

@@ -2,6 +2,10 @@
 
 Laws of this module:
 - Streamed: no more than BATCH hosts are in memory, each batch for a fixed number of queries.
+- One batch at a time in a process, however many reports are on their way: other requests share the processor with one
+  thread, not with all of them. Nobody waits for a client while holding it. How often one user may ask is up to the
+  views (`aegis_site.kernel.throttling.count_report`).
+- At most MAX_AT_ONCE downloads in a process, whoever asks: each has a thread until its client has read it.
 - RFC 4180. Spreadsheets take a text that begins like a formula for one, and names in certificates come from strangers:
   such a text gets an apostrophe in front.
 """
@@ -9,18 +13,28 @@ Laws of this module:
 import csv
 import datetime
 import io
+import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 
+from aegis_site.kernel.errors import AegisError
 from hosts.models import Host
 from hosts.posture import postures
 
-BATCH = 200
+BATCH = 50
 FILE_NAME = "aegis-posture.csv"
+
+# With twenty connection tests at once (`aegis_site.gunicorn_config`) that leaves threads for everybody else.
+MAX_AT_ONCE = 8
+# What a report of a few thousand hosts takes.
+RETRY_AFTER_S = 10
+
+_one_at_a_time = threading.Lock()
+_places = threading.BoundedSemaphore(MAX_AT_ONCE)
 
 # What spreadsheets read as the beginning of a formula, or skip to find one.
 _DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -55,25 +69,63 @@ HEADER = (
 )
 
 
+class TooManyReports(AegisError):
+    """MAX_AT_ONCE are on their way; `wait_s` is how long to wait."""
+
+    wait_s = RETRY_AFTER_S
+
+    def __init__(self) -> None:
+        super().__init__(
+            "too_many_reports", f"Many reports are being downloaded. Try again in {RETRY_AFTER_S} seconds."
+        )
+
+
 def csv_response(hosts: QuerySet[Host], *, now: datetime.datetime) -> StreamingHttpResponse:
-    """A download of these hosts' postures."""
+    """A download of these hosts' postures. Raises TooManyReports."""
     # Ids are few bytes each; the rows behind them are read in batches while the client reads.
     host_ids = list(dict.fromkeys(hosts.values_list("pk", flat=True)))
-    response = StreamingHttpResponse(csv_lines(host_ids, now=now), content_type="text/csv; charset=utf-8")
+    lines = _in_a_place(csv_lines(host_ids, now=now))
+    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{FILE_NAME}"'
     response["Cache-Control"] = "no-store"
     return response
+
+
+def _in_a_place(lines: Iterator[str]) -> Generator[str, None, None]:
+    """These lines, while one of the places is taken. Raises TooManyReports."""
+    places = _places
+    if not places.acquire(blocking=False):
+        raise TooManyReports
+
+    def held() -> Generator[str, None, None]:
+        try:
+            yield ""
+            yield from lines
+        finally:
+            places.release()
+
+    # Begun at once: a generator that was not does nothing when it is closed, as by a client that is gone already.
+    begun = held()
+    next(begun)
+    return begun
 
 
 def csv_lines(host_ids: Sequence[uuid.UUID], *, now: datetime.datetime) -> Iterator[str]:
     """The header and the lines of these hosts, in order."""
     yield _line(HEADER)
     for start in range(0, len(host_ids), BATCH):
-        batch = host_ids[start : start + BATCH]
-        hosts = Host.objects.with_configuration().in_bulk(batch)
-        for document in postures([hosts[host_id] for host_id in batch if host_id in hosts], now=now):
-            for upstream in document["upstreams"] or [None]:
-                yield _line(_row(document, upstream))
+        with _one_at_a_time:
+            lines = _lines_of(host_ids[start : start + BATCH], now)
+        yield from lines
+
+
+def _lines_of(host_ids: Sequence[uuid.UUID], now: datetime.datetime) -> list[str]:
+    hosts = Host.objects.with_configuration().in_bulk(host_ids)
+    return [
+        _line(_row(document, upstream))
+        for document in postures([hosts[host_id] for host_id in host_ids if host_id in hosts], now=now)
+        for upstream in document["upstreams"] or [None]
+    ]
 
 
 def safe(value: object) -> object:

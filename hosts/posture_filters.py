@@ -28,7 +28,8 @@ class PostureFilter:
 def filtered(hosts: QuerySet[Host], wanted: PostureFilter, *, now: datetime.datetime) -> QuerySet[Host]:
     """Those of the hosts that are wanted."""
     if wanted.exceptions is not None:
-        is_skipped = Q(upstream_tls__skip_verify=True)
+        is_over = Q(upstream_tls__skip_verify_until__lte=now)
+        is_skipped = Q(upstream_tls__skip_verify=True) & ~is_over
         plain = Upstream.objects.filter(host=OuterRef("pk"), scheme=Scheme.HTTP)
         has_exception = hosts.filter(is_skipped | Q(Exists(plain))).values("pk")
         hosts = hosts.filter(pk__in=has_exception) if wanted.exceptions else hosts.exclude(pk__in=has_exception)

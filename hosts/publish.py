@@ -24,6 +24,7 @@ from redis.retry import Retry
 
 from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.fields import Sealed
+from hosts.bulk import save_rows
 from hosts.compile import compile_host
 from hosts.models import CompiledHost, GenerationCounter, Host
 from proxyworker.snapshot import GENERATION_CHANNEL, SCHEMA_VERSION, encode_entry, entry_digest
@@ -76,6 +77,7 @@ def compile_hosts(host_ids: Iterable[uuid.UUID]) -> int | None:
     before = counter.value
     hosts = Host.objects.with_configuration().in_bulk(identifiers)
     compiled = CompiledHost.objects.in_bulk(identifiers)
+    rows = []
     for host_id in identifiers:
         row = compiled.get(host_id) or CompiledHost(id=host_id, generation=0)
         host = hosts.get(host_id)
@@ -84,8 +86,8 @@ def compile_hosts(host_ids: Iterable[uuid.UUID]) -> int | None:
             row.generation = counter.value
         # A host that was deleted before its first compile leaves no trace: no worker knows it.
         if row.generation:
-            # Its key is known before: without being told, Django would try to update a row that is not there.
-            row.save(force_insert=row._state.adding)
+            rows.append(row)
+    save_rows(rows)
     if counter.value == before:
         return None
     counter.save(update_fields=["value"])

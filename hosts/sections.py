@@ -4,7 +4,7 @@ Laws of this module:
 - An app registers its section when it is loaded (`AppConfig.ready`). Whatever reads, writes, shows, exports or records
   hosts asks here, so that the section is a part of the host everywhere, and no import points upwards.
 - A host without a row has the section's defaults, which is also what a new row says.
-- Serializer and inline are named by dotted paths: the proxy worker loads neither the API nor the admin.
+- Serializer, inline and pages are named by dotted paths: the proxy worker loads neither the API nor the admin.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +17,9 @@ from django.utils.module_loading import import_string
 from hosts.field_errors import FieldErrors
 
 if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+    from django.urls import URLPattern
+
     from hosts.models import Host
 
 
@@ -26,7 +29,8 @@ class HostSection:
 
     `name` is that of its field in documents, and the related name of its model's OneToOneField `host`. `defaults` are
     what a whole document means by leaving a value out. `apply` assigns new values to a row and saves nothing; it raises
-    ValidationError with every error, keyed by field.
+    ValidationError with every error, keyed by field. `pages`, when there are any, gives an admin site their addresses,
+    below that of hosts.
     """
 
     name: str
@@ -35,6 +39,7 @@ class HostSection:
     apply: Callable[[Any, Mapping[str, Any]], None]
     serializer: str
     inline: str
+    pages: str = ""
 
     def row_of(self, host: "Host") -> Any:
         """What is stored, or a new row that has the defaults. No query `with_configuration`."""
@@ -66,6 +71,11 @@ def related_names() -> tuple[str, ...]:
 def inlines() -> list[type[Any]]:
     """The parts of the host editor."""
     return [import_string(section.inline) for section in registered()]
+
+
+def pages(admin_site: "AdminSite") -> list["URLPattern"]:
+    """The pages of sections in the admin."""
+    return [page for section in registered() if section.pages for page in import_string(section.pages)(admin_site)]
 
 
 def values_of(document: Mapping[str, Any], *, is_whole: bool) -> dict[str, Mapping[str, Any]]:

@@ -5,6 +5,7 @@ import datetime
 from celery import shared_task
 from django.utils import timezone
 
+from hosts import alerts
 from hosts.connection_test_run import run_tests
 from hosts.connection_tests import expire_lost_tests
 from hosts.models import ProxyWorker
@@ -44,3 +45,17 @@ def run_connection_tests(test_ids: list[str]) -> None:
 def expire_lost_connection_tests() -> None:
     """End tests whose worker died, so that no pasted key waits in a row for ever."""
     expire_lost_tests(now=timezone.now())
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def tell_about_workers() -> None:
+    """Notify of workers that are lost or back, and of configurations that they refuse."""
+    now = timezone.now()
+    alerts.tell_about_workers(now=now)
+    alerts.tell_about_refusals(now=now)
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def tell_about_expiry() -> None:
+    """Notify of certificates that end soon."""
+    alerts.tell_about_expiry(now=timezone.now())

@@ -79,7 +79,7 @@ def _failures_panel(host: Host, *, has_test: bool) -> SafeString:
         {"failure": failure, "meaning": meaning_of(failure.code), "age": ago(failure.at, now=now)}
         for failure in failures_of(host.pk)[:SHOWN_FAILURES]
     ]
-    return render_to_string("hosts/upstream_failures.html", {"views": views, "has_test": has_test})
+    return render_to_string("hosts/upstream_failures.html", {"views": views, "has_test": has_test, "host": host})
 
 
 def _opened(fieldset: Fieldset, errors: Container[str]) -> Fieldset:

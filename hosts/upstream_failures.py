@@ -13,6 +13,7 @@ from typing import cast
 from django.db import transaction
 from django.db.models import CharField, QuerySet
 
+from hosts.failure_observers import tell_of_traffic
 from hosts.models import ProxyWorker, Upstream, UpstreamFailure
 from proxyworker.snapshot import MAX_REPORTED_FAILURES
 from proxyworker.snapshot import UpstreamFailure as Reported
@@ -22,27 +23,34 @@ from proxyworker.snapshot import UpstreamFailure as Reported
 RECENT = datetime.timedelta(minutes=5)
 
 _KEPT = ("phase", "code", "reason", "request_id", "at", "count")
-_MAX_COUNT = 2**63 - 1
+MAX_COUNT = 2**63 - 1
 
 
 @transaction.atomic
-def record_failures(*, worker: ProxyWorker, reported: Sequence[Reported], now: datetime.datetime) -> None:
-    """Keep the last failure of each upstream that still exists. Two queries."""
+def record_failures(
+    *, worker: ProxyWorker, run: str = "", reported: Sequence[Reported], now: datetime.datetime
+) -> None:
+    """Keep the last failure of each upstream that still exists, and tell observers of all. Two queries of its own."""
     last: dict[uuid.UUID, Reported] = {}
-    for failure in sorted(reported[:MAX_REPORTED_FAILURES], key=lambda failure: failure.at):
+    bounded = sorted(reported[:MAX_REPORTED_FAILURES], key=lambda failure: failure.at)
+    for failure in bounded:
         if (upstream_id := _identifier(failure.upstream_id)) is not None:
             last[upstream_id] = failure
     if not last:
         return
     # Locked, so that none is deleted before its failure is written; in order, so that two reports cannot block each
     # other for good.
-    upstreams = Upstream.objects.filter(pk__in=last).order_by("pk").select_for_update().values_list("pk", flat=True)
+    locked = Upstream.objects.filter(pk__in=last).order_by("pk").select_for_update().values_list("pk", flat=True)
+    upstreams = list(locked)
     UpstreamFailure.objects.bulk_create(
         [_row(last[upstream_id], upstream_id=upstream_id, worker=worker, now=now) for upstream_id in upstreams],
         update_conflicts=True,
         unique_fields=["upstream", "worker"],
         update_fields=_KEPT,
     )
+    existing = set(upstreams)
+    told = [failure for failure in bounded if _identifier(failure.upstream_id) in existing]
+    tell_of_traffic(worker_id=worker.pk, run=run, failures=told, now=now)
 
 
 def failures_of(host_id: uuid.UUID) -> QuerySet[UpstreamFailure]:
@@ -64,8 +72,8 @@ def _row(failure: Reported, *, upstream_id: uuid.UUID, worker: ProxyWorker, now:
         code=_text(failure.code, "code"),
         reason=_text(failure.reason, "reason"),
         request_id=_text(failure.request_id, "request_id"),
-        at=_moment(failure.at, now=now),
-        count=max(0, min(failure.count, _MAX_COUNT)),
+        at=moment_of(failure.at, now=now),
+        count=max(0, min(failure.count, MAX_COUNT)),
     )
 
 
@@ -76,14 +84,16 @@ def _identifier(text: str) -> uuid.UUID | None:
         return None
 
 
+def printable(text: str, limit: int | None) -> str:
+    """What a column takes. PostgreSQL stores no NUL, and no page shows control characters."""
+    return "".join(character if character.isprintable() else "?" for character in text[:limit])
+
+
 def _text(text: str, column: str) -> str:
-    """What the column takes. PostgreSQL stores no NUL, and no page shows control characters."""
-    printable = "".join(character if character.isprintable() else "?" for character in text)
-    field = cast("CharField[str, str]", UpstreamFailure._meta.get_field(column))
-    return printable[: field.max_length]
+    return printable(text, cast("CharField[str, str]", UpstreamFailure._meta.get_field(column)).max_length)
 
 
-def _moment(unix_time_s: float, *, now: datetime.datetime) -> datetime.datetime:
+def moment_of(unix_time_s: float, *, now: datetime.datetime) -> datetime.datetime:
     """The time of a failure. A clock that is ahead, or broken, must not make it the newest for ever."""
     try:
         return min(datetime.datetime.fromtimestamp(unix_time_s, tz=datetime.UTC), now)

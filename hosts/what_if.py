@@ -5,6 +5,8 @@ Laws of this module:
   Whatever was not seen is `not_tested`, with the reason: silence is never good news.
 - Each attempt is a connection test like any other (`hosts.connection_tests`), of a host that is stored nowhere: no
   host's own tests are displaced, and the rows are gone within the hour.
+- A revocation is tried nowhere: an upstream learns of it only when it has happened. What Aegis itself would do with the
+  certificate of an upstream follows from the host's revocation lists and from what the last test really saw.
 - The answer comes within ANSWER_WITHIN_S, whatever the upstreams do, and leaves half of the Celery worker to others.
 """
 
@@ -25,13 +27,14 @@ from hosts.connection_tests import (
     POLL_EVERY_S,
     NotRun,
     current_tests,
+    last_tests_that_saw,
     request_tests,
     unattached,
     why_expired,
 )
 from hosts.enforcement import REFUSING_STATUSES
 from hosts.models import ConnectionTest, Host, Scheme, Upstream
-from hosts.what_if_changes import Change, candidate, concerned_hosts, note_on
+from hosts.what_if_changes import Change, Kind, candidate, checks_revocation, concerned_hosts, note_on
 from upstream_tls.models import UpstreamTLSConfiguration
 
 ANSWER_WITHIN_S = 30.0
@@ -120,6 +123,8 @@ def what_if(*, change: Change, user: Actor | None) -> WhatIf:
     ]
     tested = _Run(change=change, user=user, start_until=begun + _START_WITHIN_S).outcomes(attempts[:MAX_UPSTREAMS])
     outcomes: dict[uuid.UUID, list[UpstreamOutcome]] = {}
+    if change.kind is Kind.REVOKE_CERTIFICATE:
+        outcomes = _on_revocation(hosts, change.certificate)
     for attempt in attempts:
         outcome = tested.get(attempt.upstream.pk) or _not_tested(attempt, "too_many", _TOO_MANY)
         outcomes.setdefault(attempt.host.pk, []).append(outcome)
@@ -246,15 +251,41 @@ def _not_tested(attempt: _Attempt, code: str, message: str) -> UpstreamOutcome:
     return UpstreamOutcome(upstream=attempt.upstream, verdict=Verdict.NOT_TESTED, code=code, message=message)
 
 
+def _on_revocation(hosts: Sequence[Host], fingerprint: str) -> dict[uuid.UUID, list[UpstreamOutcome]]:
+    """By host, the upstreams that showed this certificate when they were last tested. One query, and one each."""
+    tests = last_tests_that_saw(fingerprint, [host.pk for host in hosts])
+    outcomes: dict[uuid.UUID, list[UpstreamOutcome]] = {}
+    for host in hosts:
+        for upstream in host.upstreams.all():
+            if upstream.enabled and upstream.pk in tests:
+                outcomes.setdefault(host.pk, []).append(_revoked(host, upstream, tests[upstream.pk], fingerprint))
+    return outcomes
+
+
+def _revoked(host: Host, upstream: Upstream, test: ConnectionTest, fingerprint: str) -> UpstreamOutcome:
+    now: Document = test.result or {}
+    seen = f"It showed this certificate when it was tested at {test.created_at:%Y-%m-%d %H:%M} UTC"
+    if not now["success"]:
+        verdict, code, message = Verdict.ALREADY_FAILING, "", f"{seen}."
+    elif checks_revocation(host, fingerprint):
+        verdict, code = Verdict.BREAKS, "revoked"
+        message = f"{seen}, and would be refused as soon as the CA's new revocation list is stored here."
+    else:
+        verdict, code = Verdict.WORKS, ""
+        message = f"{seen}, but this host looks at no revocation list of its CA: it would go on trusting it."
+    return UpstreamOutcome(upstream=upstream, verdict=verdict, now=now, code=code, message=message)
+
+
 def _of_host(host: Host, change: Change, upstreams: Sequence[UpstreamOutcome]) -> HostOutcome:
     note = note_on(host, change)
-    if not change.is_testable:
-        verdict, note = Verdict.NOT_TESTED, f"{note} {_NOT_TRIED}".strip()
-    elif not upstreams:
-        verdict, note = Verdict.WORKS, _NO_UPSTREAM
-    else:
-        verdicts = {outcome.verdict for outcome in upstreams}
-        verdict = next(found for found in Verdict if found in verdicts)
+    verdicts = {outcome.verdict for outcome in upstreams}
+    if not change.is_testable and note:
+        # What others would do with the certificate.
+        verdicts.add(Verdict.NOT_TESTED)
+        note = f"{note} {_NOT_TRIED}"
+    elif not verdicts:
+        verdicts, note = {Verdict.WORKS}, _NO_UPSTREAM
+    verdict = next(found for found in Verdict if found in verdicts)
     return HostOutcome(host=host, verdict=verdict, note=note, upstreams=tuple(upstreams))
 
 

@@ -19,7 +19,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from hosts.connection_tests import candidate_configuration
+from hosts.connection_tests import candidate_configuration, last_tests_that_saw
 from hosts.models import DownstreamTLSConfiguration, Host
 from localca.models import IssuedCertificate
 from upstream_tls.changes import UpstreamTLSChanges
@@ -101,6 +101,8 @@ def concerned_hosts(change: Change) -> list[Host]:
             ids = _ids_trusting(change.certificate)
         case Kind.REVOKE_CERTIFICATE:
             ids = _ids_presenting(change.certificate) | _ids_showing(change.certificate)
+            tested = last_tests_that_saw(change.certificate, hosts.values_list("pk", flat=True))
+            ids |= {test.host_id for test in tested.values() if test.host_id is not None}
         case Kind.REPLACE_CERTIFICATE if change.certificate:
             ids = _ids_presenting(change.certificate)
         case Kind.REPLACE_CERTIFICATE:
@@ -130,6 +132,16 @@ def note_on(host: Host, change: Change) -> str:
         case Kind.REMOVE_CA_CERTIFICATE if not _without(host, change.certificate):
             return "No other certificate is in its CA bundle: the system trust store would verify its upstreams."
     return ""
+
+
+def checks_revocation(host: Host, fingerprint: str) -> bool:
+    """Whether the host looks at a revocation list of whoever issued this certificate of the local CA. One query."""
+    configuration = host.upstream_configuration
+    if configuration.is_verification_skipped(timezone.now()):
+        return False
+    issued = IssuedCertificate.objects.get(fingerprint_sha256=fingerprint)
+    issuer = x509.load_pem_x509_certificate(issued.chain_pem.encode("ascii")).issuer
+    return any(crl.issuer == issuer for crl in configuration.revocation_lists)
 
 
 def _note_on_revocation(host: Host, fingerprint: str) -> str:

@@ -4,7 +4,7 @@ Laws of this module: what may be asked is decided by `hosts.what_if_changes.plan
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from cryptography import x509
@@ -14,6 +14,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.forms import BoundField
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from hosts.connection_tests import leaves_of_upstreams
 from hosts.models import DownstreamTLSConfiguration
 from hosts.what_if_changes import Change, Kind, planned
 from localca.models import IssuedCertificate
@@ -47,7 +48,7 @@ Choices = list[tuple[str, str]]
 
 
 class WhatIfForm(forms.Form):
-    """`change` is what was asked, after `is_valid()`. Four queries for the choices."""
+    """`change` is what was asked, after `is_valid()`. Five queries for the choices."""
 
     kind = forms.ChoiceField(choices=[(str(kind), title) for kind, title in TITLES.items()], widget=forms.HiddenInput)
     min_version = forms.ChoiceField(
@@ -85,7 +86,8 @@ class WhatIfForm(forms.Form):
         label="Certificate",
         required=False,
         widget=UnfoldAdminSelectWidget,
-        help_text="Of those in use. Who presents it is told; a revocation cannot be tried without doing it.",
+        help_text="Of those that a host presents or shows to its clients, or that an upstream showed at its last test. "
+        "Nothing is connected to: a revocation cannot be tried without doing it.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -95,7 +97,8 @@ class WhatIfForm(forms.Form):
         presented = _presented()
         self._choose("removed", _labelled(_certificates_of_bundles()))
         self._choose("replaced", _labelled(presented))
-        self._choose("revoked", _issued([*presented, *_shown_to_clients()]))
+        known = map(_fingerprint, [*presented, *_shown_to_clients()])
+        self._choose("revoked", _issued({*known, *leaves_of_upstreams()}))
 
     def sections(self) -> list[tuple[Kind, str, list[BoundField]]]:
         """Each kind of change with its title and fields, those first that can be answered by trying."""
@@ -178,9 +181,8 @@ def _labelled(certificates: Counter[x509.Certificate]) -> Choices:
     return sorted(labels, key=lambda choice: choice[1])
 
 
-def _issued(certificates: Sequence[x509.Certificate]) -> Choices:
+def _issued(fingerprints: Collection[str]) -> Choices:
     """By serial number, those that the local CA issued. One query."""
-    fingerprints = {_fingerprint(found) for found in certificates}
     issued = IssuedCertificate.objects.filter(fingerprint_sha256__in=fingerprints).order_by("subject")
     return [(found.serial_number, f"{found.subject}, serial number {found.serial_number}") for found in issued]
 

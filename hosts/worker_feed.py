@@ -51,13 +51,14 @@ class DatabaseFeed:
                     "generation": report.generation,
                     "accepted": report.accepted,
                     "rejected": dict(report.rejected),
+                    "health_feed_is_current": report.health_feed_is_current,
                     "version": report.version,
                     "pid": report.pid,
                     "last_seen_at": now,
                 },
             )
             if report.failures:
-                record_failures(worker=worker, reported=report.failures, now=now)
+                record_failures(worker=worker, run=report.run, reported=report.failures, now=now)
 
 
 @contextmanager

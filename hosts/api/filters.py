@@ -22,17 +22,19 @@ class HostFilter(filters.FilterSet):
     upstream = TextFilter(
         field_name="upstreams__address", lookup_expr="iexact", distinct=True, help_text="An upstream's address, whole."
     )
-    enabled = BooleanFilter()
+    enabled = BooleanFilter(help_text="Whether it carries traffic.")
     mtls = BooleanFilter(field_name="upstream_tls__enabled", help_text="Whether it presents a client certificate.")
-    skip_verify = BooleanFilter(field_name="upstream_tls__skip_verify")
+    skip_verify = BooleanFilter(
+        field_name="upstream_tls__skip_verify", help_text="Whether its upstreams are not verified."
+    )
     load_balancing = ChoiceFilter(choices=LoadBalancing.choices)
     certificate_expires_before = MomentFilter(
         method="expiring", help_text="Its client certificate, or the one that clients see, ends before."
     )
-    created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
-    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
-    updated_after = MomentFilter(field_name="updated_at", lookup_expr="gte")
-    updated_before = MomentFilter(field_name="updated_at", lookup_expr="lt")
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gte", help_text="Made then or later.")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt", help_text="Made before.")
+    updated_after = MomentFilter(field_name="updated_at", lookup_expr="gte", help_text="Last changed then or later.")
+    updated_before = MomentFilter(field_name="updated_at", lookup_expr="lt", help_text="Last changed before.")
 
     class Meta:
         model = Host
@@ -46,10 +48,10 @@ class HostFilter(filters.FilterSet):
 class WorkerFilter(filters.FilterSet):
     """Workers that fit all of what is given."""
 
-    version = TextFilter()
+    version = TextFilter(help_text="The version of Aegis that it runs, whole.")
     has_rejected = BooleanFilter(method="rejecting", help_text="Whether it cannot use the configuration of a host.")
-    seen_after = MomentFilter(field_name="last_seen_at", lookup_expr="gte")
-    seen_before = MomentFilter(field_name="last_seen_at", lookup_expr="lt")
+    seen_after = MomentFilter(field_name="last_seen_at", lookup_expr="gte", help_text="Heard of then or later.")
+    seen_before = MomentFilter(field_name="last_seen_at", lookup_expr="lt", help_text="Last heard of before.")
 
     class Meta:
         model = ProxyWorker

@@ -8,18 +8,20 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import serializers
+from rest_framework import exceptions, serializers
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from aegis_site.kernel.api import ApiView, ApiViewSet
+from aegis_site.kernel.api_policy import Pagination
 from aegis_site.kernel.filters import Ordering, Search
 from aegis_site.kernel.negotiation import FormatNegotiation
 from aegis_site.kernel.serializers import QuerySerializer
+from aegis_site.kernel.throttling import count_report
 from hosts.models import Host, Scheme
 from hosts.posture import postures
-from hosts.posture_csv import csv_response
+from hosts.posture_csv import TooManyReports, csv_response
 from hosts.posture_filters import PostureFilter, filtered
 from hosts.posture_findings import Severity
 
@@ -206,11 +208,20 @@ class PostureViewSet(ApiViewSet):
         responses={(200, "application/json"): PostureSerializer(many=True), (200, "text/csv"): OpenApiTypes.STR},
     )
     def list(self, request: Request) -> HttpResponseBase:
-        """A page of postures; as CSV (`?format=csv`, `Accept: text/csv`) those of all hosts that match, streamed."""
+        """A page of postures; as CSV (`?format=csv`, `Accept: text/csv`) those of all hosts that match, streamed.
+
+        Of CSV a user gets ten a minute, and all users together eight at once.
+        """
         now = timezone.now()
         hosts = filtered(self.filter_queryset(self.get_queryset()), _wanted(request), now=now)
         if getattr(request.accepted_renderer, "format", "") == CsvRenderer.format:
-            return csv_response(hosts, now=now)
+            Pagination().check(request)
+            if (wait_s := count_report(request.user.pk)) is not None:
+                raise exceptions.Throttled(wait=wait_s)
+            try:
+                return csv_response(hosts, now=now)
+            except TooManyReports as error:
+                raise exceptions.Throttled(wait=error.wait_s) from error
         page = self.paginate_queryset(hosts)
         return self.get_paginated_response(postures(page or (), now=now))
 

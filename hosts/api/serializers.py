@@ -17,6 +17,8 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from aegis_site.kernel.api import CertificateFactsSerializer, StrictSerializer
+from aegis_site.kernel.serializers import facts_document
+from aegis_site.kernel.text_formats import FORMATS
 from hosts.api.results import RejectedHostSerializer, WarningSerializer
 from hosts.api.traffic_serializers import (
     HeaderRuleSerializer,
@@ -27,12 +29,22 @@ from hosts.api.traffic_serializers import (
     traffic_of,
 )
 from hosts.downstream_lint import lint_downstream
-from hosts.models import DownstreamTLSConfiguration, Host, LoadBalancing, ProxyWorker, Scheme, Upstream
+from hosts.drafts import MAX_DOMAINS
+from hosts.models import MAX_WEIGHT, DownstreamTLSConfiguration, Host, LoadBalancing, ProxyWorker, Scheme, Upstream
 from hosts.sections import registered, values_of
 from hosts.specs import DownstreamTLSChanges, HostSpec, UpstreamSpec
+from hosts.validators import MAX_HSTS_AGE_S
 from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import TLSVersion, UpstreamTLSConfiguration, default_alpn
 from upstream_tls.selectors import HostNames, host_names_by_key, local_authorities, warnings_of
+from upstream_tls.validators import (
+    MAX_CIPHERS_CHARACTERS,
+    MAX_PINS,
+    MAX_PROTOCOLS,
+    MAX_REASON_CHARACTERS,
+    MAX_URI_CHARACTERS,
+    MAX_VERIFY_DEPTH,
+)
 
 
 class Text(serializers.CharField):
@@ -44,7 +56,35 @@ class Text(serializers.CharField):
         self.document = document or {}
 
 
-@extend_schema_field({"type": "array", "items": {"type": "string"}})
+class Texts(serializers.ListField):
+    """Any number of them, likewise."""
+
+    def __init__(self, *, document: dict[str, Any], **options: Any) -> None:
+        super().__init__(required=False, **options)
+        self.document = document
+
+
+class Number(serializers.IntegerField):
+    """Any whole number, likewise."""
+
+    def __init__(self, *, document: dict[str, Any], **options: Any) -> None:
+        super().__init__(required=False, **options)
+        self.document = document
+
+
+CERTIFICATES = {"format": "pem-certificates"}
+PRIVATE_KEY = {"format": "pem-private-key"}
+TLS_VERSION = {"enum": TLSVersion.values}
+
+
+@extend_schema_field(
+    {
+        "type": "array",
+        "items": {"type": "string", "format": "domain-name", "description": FORMATS["domain-name"]},
+        "minItems": 1,
+        "maxItems": MAX_DOMAINS,
+    }
+)
 class DomainNames(serializers.ListField):
     """The names of a host's domains, in order."""
 
@@ -61,10 +101,10 @@ class UpstreamSerializer(StrictSerializer[Upstream]):
 
     id = serializers.UUIDField(required=False)
     scheme = Text(document={"enum": Scheme.values})
-    address = Text()
-    port = serializers.IntegerField(required=False)
+    address = Text(document={"format": "host-or-ip", "maxLength": 253})
+    port = Number(document={"minimum": 1, "maximum": 65535})
     enabled = serializers.BooleanField(required=False)
-    weight = serializers.IntegerField(required=False)
+    weight = Number(document={"minimum": 1, "maximum": MAX_WEIGHT})
     backup = serializers.BooleanField(required=False)
     drain = serializers.BooleanField(required=False)
 
@@ -91,44 +131,44 @@ class UpstreamTLSSerializer(StrictSerializer[UpstreamTLSConfiguration]):
     """
 
     enabled = serializers.BooleanField(required=False)
-    client_certificate = Text()
+    client_certificate = Text(document=CERTIFICATES)
     client_certificate_info = serializers.SerializerMethodField()
-    client_key = Text(write_only=True)
+    client_key = Text(write_only=True, document=PRIVATE_KEY)
     client_pkcs12 = Base64(write_only=True, required=False)
     client_key_passphrase = Text(write_only=True)
     client_key_set = serializers.BooleanField(source="has_client_key", read_only=True)
-    ca_certificate = Text()
+    ca_certificate = Text(document=CERTIFICATES)
     ca_certificate_info = serializers.SerializerMethodField()
     ca_certificates_info = serializers.SerializerMethodField()
     skip_verify = serializers.BooleanField(required=False)
-    skip_verify_reason = Text()
+    skip_verify_reason = Text(document={"maxLength": MAX_REASON_CHARACTERS})
     skip_verify_until = serializers.DateTimeField(required=False, allow_null=True)
     skip_verify_by = serializers.CharField(read_only=True)
     skip_verify_since = serializers.DateTimeField(read_only=True, allow_null=True)
-    server_name = Text()
-    verify_name = Text()
-    min_version = Text(document={"enum": TLSVersion.values})
-    max_version = Text(document={"enum": TLSVersion.values})
-    ciphers = Text()
-    alpn = serializers.ListField(child=Text(), required=False)
-    crl = Text()
-    pinned_spki_sha256 = serializers.ListField(child=Text(), required=False)
-    verify_depth = serializers.IntegerField(required=False, allow_null=True)
+    server_name = Text(document={"format": "server-name", "maxLength": 253})
+    verify_name = Text(document={"format": "verify-name", "maxLength": MAX_URI_CHARACTERS})
+    min_version = Text(document=TLS_VERSION)
+    max_version = Text(document=TLS_VERSION)
+    ciphers = Text(document={"format": "openssl-ciphers", "maxLength": MAX_CIPHERS_CHARACTERS})
+    alpn = Texts(child=Text(document={"format": "alpn-protocol"}), document={"maxItems": MAX_PROTOCOLS})
+    crl = Text(document={"format": "pem-crls"})
+    pinned_spki_sha256 = Texts(child=Text(document={"format": "spki-sha256"}), document={"maxItems": MAX_PINS})
+    verify_depth = Number(allow_null=True, document={"minimum": 0, "maximum": MAX_VERIFY_DEPTH})
     warnings = serializers.SerializerMethodField()
 
     @extend_schema_field(CertificateFactsSerializer(allow_null=True))
     def get_client_certificate_info(self, configuration: UpstreamTLSConfiguration) -> dict[str, Any] | None:
         facts = configuration.client_certificate_facts
-        return dict(CertificateFactsSerializer(facts[0]).data) if facts else None
+        return facts_document(facts[0]) if facts else None
 
     @extend_schema_field(CertificateFactsSerializer(allow_null=True))
     def get_ca_certificate_info(self, configuration: UpstreamTLSConfiguration) -> dict[str, Any] | None:
         facts = configuration.ca_certificate_facts
-        return dict(CertificateFactsSerializer(facts[0]).data) if facts else None
+        return facts_document(facts[0]) if facts else None
 
     @extend_schema_field(CertificateFactsSerializer(many=True))
     def get_ca_certificates_info(self, configuration: UpstreamTLSConfiguration) -> list[dict[str, Any]]:
-        return [dict(CertificateFactsSerializer(facts).data) for facts in configuration.ca_certificate_facts]
+        return [facts_document(facts) for facts in configuration.ca_certificate_facts]
 
     @extend_schema_field(WarningSerializer(many=True))
     def get_warnings(self, configuration: UpstreamTLSConfiguration) -> list[dict[str, str]]:
@@ -167,20 +207,20 @@ class DownstreamTLSSerializer(StrictSerializer[DownstreamTLSConfiguration]):
     leaf; `warnings` never stopped anybody from saving.
     """
 
-    certificate = Text()
+    certificate = Text(document=CERTIFICATES)
     certificate_info = serializers.SerializerMethodField()
-    key = Text(write_only=True)
+    key = Text(write_only=True, document=PRIVATE_KEY)
     key_passphrase = Text(write_only=True)
     key_set = serializers.BooleanField(source="has_key", read_only=True)
     issue = serializers.BooleanField(write_only=True, required=False)
     force_https = serializers.BooleanField(required=False)
-    hsts_max_age_s = serializers.IntegerField(required=False)
+    hsts_max_age_s = Number(document={"minimum": 0, "maximum": MAX_HSTS_AGE_S})
     warnings = serializers.SerializerMethodField()
 
     @extend_schema_field(CertificateFactsSerializer(allow_null=True))
     def get_certificate_info(self, configuration: DownstreamTLSConfiguration) -> dict[str, Any] | None:
         facts = configuration.certificate_facts
-        return dict(CertificateFactsSerializer(facts[0]).data) if facts else None
+        return facts_document(facts[0]) if facts else None
 
     @extend_schema_field(WarningSerializer(many=True))
     def get_warnings(self, configuration: DownstreamTLSConfiguration) -> list[dict[str, str]]:
@@ -196,7 +236,7 @@ class HostSerializer(StrictSerializer[Host]):
 
     id = serializers.UUIDField(read_only=True)
     url = serializers.SerializerMethodField()
-    name = Text(document={"maxLength": 100})
+    name = Text(document={"minLength": 1, "maxLength": 100})
     domains = DomainNames(required=False)
     enabled = serializers.BooleanField(required=False)
     preserve_host = serializers.BooleanField(required=False)
@@ -225,14 +265,20 @@ class HostSerializer(StrictSerializer[Host]):
 
 
 class WorkerSerializer(serializers.ModelSerializer[ProxyWorker]):
-    """A proxy worker as it last described itself. `is_current`: it has everything that is published."""
+    """A proxy worker as it last described itself. `is_current`: it has everything that is published.
+
+    `health_feed_is_current`: it goes by the active checks; else they are old or there are none, and its traffic judges.
+    """
 
     is_current = serializers.SerializerMethodField()
     rejected = serializers.SerializerMethodField()
 
     class Meta:
         model = ProxyWorker
-        fields = ["worker_id", "generation", "is_current", "accepted", "rejected", "version", "pid", "last_seen_at"]
+        fields = [
+            *("worker_id", "generation", "is_current", "accepted", "rejected"),
+            *("health_feed_is_current", "version", "pid", "last_seen_at"),
+        ]
         read_only_fields = fields
 
     def get_is_current(self, worker: ProxyWorker) -> bool:

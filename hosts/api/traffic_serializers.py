@@ -10,6 +10,7 @@ from typing import Any
 from rest_framework import serializers
 
 from aegis_site.kernel.api import StrictSerializer
+from hosts.header_rules import ACTIONS, MAX_NAME_CHARACTERS, MAX_VALUE_CHARACTERS
 from hosts.specs import HeaderRuleSpec
 from hosts.traffic import SECTIONS
 from hosts.traffic_models import BOUNDS, StoredRule, StoredRules, TrafficConfiguration
@@ -79,6 +80,14 @@ class LimitsSerializer(Section):
     max_body_bytes = Count("max_body_bytes")
 
 
+class RuleText(serializers.CharField):
+    """A text of a rule; the document says what it may be, `hosts.header_rules` refuses what it may not."""
+
+    def __init__(self, *, document: dict[str, Any], **options: Any) -> None:
+        super().__init__(allow_blank=True, trim_whitespace=False, **options)
+        self.document = document
+
+
 class HeaderRules(serializers.ListSerializer[Any]):
     """The rules of one direction, in order."""
 
@@ -95,9 +104,11 @@ class HeaderRuleSerializer(StrictSerializer[Any]):
     rule with its action and name.
     """
 
-    action = serializers.CharField(allow_blank=True, trim_whitespace=False)
-    name = serializers.CharField(allow_blank=True, trim_whitespace=False)
-    value = serializers.CharField(allow_blank=True, trim_whitespace=False, required=False)
+    absent_at_times = ("value",)
+
+    action = RuleText(document={"enum": list(ACTIONS)})
+    name = RuleText(document={"format": "http-field-name", "minLength": 1, "maxLength": MAX_NAME_CHARACTERS})
+    value = RuleText(required=False, document={"format": "http-field-value", "maxLength": MAX_VALUE_CHARACTERS})
     sensitive = serializers.BooleanField(required=False)
     value_set = serializers.BooleanField(read_only=True)
 

@@ -3,6 +3,7 @@
 from aegis_site.kernel.api import Router, route
 from hosts.api.exchange import HostExportViewSet, HostImportView
 from hosts.api.posture import HostPostureView, PostureViewSet
+from hosts.api.revert import RevertView
 from hosts.api.upstream_setup import ProveEnforcementView, UpstreamSetupView
 from hosts.api.views import HostViewSet, WorkerViewSet
 from hosts.api.what_if import WhatIfView
@@ -23,5 +24,6 @@ urlpatterns = [
     route(f"{_HOST}/upstream-setup", UpstreamSetupView.as_view(), name="api-host-upstream-setup"),
     route(f"{_HOST}/prove-enforcement", ProveEnforcementView.as_view(), name="api-host-prove-enforcement"),
     route(f"{_HOST}/posture", HostPostureView.as_view(), name="api-host-posture"),
+    route("audit/(?P<pk>[0-9]{1,18})/revert", RevertView.as_view(), name="api-audit-revert"),
     route("what-if", WhatIfView.as_view(), name="api-what-if"),
 ]

@@ -4,6 +4,8 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.http import Http404
+from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework import exceptions, mixins, status
 from rest_framework.decorators import action
@@ -12,11 +14,13 @@ from rest_framework.response import Response
 
 from aegis_site.kernel.api import ApiViewSet, etag_of
 from aegis_site.kernel.api_policy import MayChange
+from aegis_site.kernel.audit.recording import Recording, one_entry_each
 from aegis_site.kernel.filters import Filters, Ordering, Search
 from aegis_site.kernel.throttling import ConnectionTestThrottle
 from hosts.api.filters import HostFilter, WorkerFilter
 from hosts.api.results import ConnectionTestResultSerializer, ConnectionTestResultsSerializer
 from hosts.api.serializers import ConnectionTestRequestSerializer, HostSerializer, WorkerSerializer, spec_of
+from hosts.audit import HOSTS, described
 from hosts.connection_tests import (
     NotRun,
     all_upstreams,
@@ -64,7 +68,9 @@ class HostViewSet(ApiViewSet):
 
     def create(self, request: Request) -> Response:
         """A new host. What is left out has its default."""
-        host = create_host(spec=self._spec(request, is_whole=True), user=request.user)
+        spec = self._spec(request, is_whole=True)
+        with transaction.atomic(), one_entry_each(user=request.user) as recording:
+            host = self._stored(create_host(spec=spec, user=request.user), recording)
         response = self._shown(host, status=status.HTTP_201_CREATED)
         response["Location"], response["ETag"] = response.data["url"], etag_of(response.data)
         return response
@@ -128,9 +134,21 @@ class HostViewSet(ApiViewSet):
 
     @transaction.atomic
     def _update(self, request: Request, *, is_whole: bool) -> Response:
-        host = self._locked_host()
+        # Only that: the service locks it, and then reads it.
+        host: Host = get_object_or_404(Host.objects.only("pk"), pk=self.kwargs["pk"])
         spec = self._spec(request, is_whole=is_whole)
-        return self._shown(update_host(host=host, spec=spec, user=request.user))
+        try:
+            with one_entry_each(user=request.user) as recording:
+                stored = self._stored(update_host(host=host, spec=spec, user=request.user), recording)
+        except Host.DoesNotExist as error:  # it was deleted since
+            raise Http404 from error
+        return self._shown(stored)
+
+    def _stored(self, host: Host, recording: Recording) -> Host:
+        """The host as it is stored now, which is read once for the answer and the audit log."""
+        stored: Host = self.get_queryset().get(pk=host.pk)
+        recording.found_after(HOSTS, stored.pk, described(stored))
+        return stored
 
     def _locked_host(self) -> Host:
         """The host of the path, locked until the transaction ends."""
@@ -147,8 +165,7 @@ class HostViewSet(ApiViewSet):
         return spec
 
     def _shown(self, host: Host, **options: Any) -> Response:
-        """The representation of a host as it is stored now."""
-        return Response(self.get_serializer(self.get_queryset().get(pk=host.pk)).data, **options)
+        return Response(self.get_serializer(host).data, **options)
 
 
 class WorkerViewSet(mixins.ListModelMixin, ApiViewSet):

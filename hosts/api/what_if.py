@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from aegis_site.kernel.api import ApiView, StrictSerializer
 from aegis_site.kernel.api_policy import MayChange
 from aegis_site.kernel.throttling import ConnectionTestThrottle
-from hosts.api.serializers import Text
+from hosts.api.serializers import CERTIFICATES, PRIVATE_KEY, TLS_VERSION, Text
 from hosts.api.views import TestsNotRun
 from hosts.connection_tests import NotRun
 from hosts.field_errors import FieldErrors
@@ -46,8 +46,8 @@ class WhatIfReplacementSerializer(StrictSerializer[Any]):
 
     fingerprint_sha256 = serializers.CharField(max_length=200, required=False)
     host = serializers.UUIDField(required=False)
-    client_certificate = Text()
-    client_key = Text(write_only=True)
+    client_certificate = Text(document=CERTIFICATES)
+    client_key = Text(write_only=True, document=PRIVATE_KEY)
     passphrase = Text(write_only=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -68,8 +68,8 @@ class WhatIfChangeSerializer(StrictSerializer[Any]):
     document = {"minProperties": 1, "maxProperties": 1}
 
     remove_ca_certificate = WhatIfRemovalSerializer(required=False)
-    ca_certificate = Text()
-    min_version = Text()
+    ca_certificate = Text(document=CERTIFICATES)
+    min_version = Text(document=TLS_VERSION)
     replace_certificate = WhatIfReplacementSerializer(required=False)
     revoke_certificate = WhatIfRevocationSerializer(required=False)
 

@@ -1,9 +1,10 @@
 """Makes the hosts of this installation those of a document: all of them or none.
 
 Laws of this module:
-- A host is created and changed by `hosts.services`, so what may be stored is decided where it always is. Nothing is
-  written around it but to make room: a name or domain that moves from one host to another is taken from the first
-  before the second gets it.
+- What may be stored is decided where it always is, by `hosts.drafts`. All of that comes before the transaction; inside
+  there are few statements for many hosts (`hosts.exchange.writing`), because a database with one writer keeps all
+  others waiting.
+- Whoever changed one of these hosts meanwhile wins: then nothing is imported (HostsChanged).
 - One transaction, one publication. A trial run does all of it and then undoes it, so it knows what a real run would.
 - A host that no entry names is deleted only when that was asked for with the right number of such hosts.
 - What is shown of secrets is that they changed.
@@ -26,18 +27,21 @@ from aegis_site.kernel.audit.recording import Recording, continuing
 from aegis_site.kernel.audit.services import record
 from aegis_site.kernel.problems import FieldError, field_errors
 from hosts.audit import HOSTS, described
+from hosts.bulk import seal
+from hosts.downstream_tls import issue_certificate
+from hosts.drafts import HostDraft, draft_host
+from hosts.exchange.claims import PlannedClaims
 from hosts.exchange.documents import HostDocuments, comparable, masked
 from hosts.exchange.incoming import IncomingEntries
 from hosts.exchange.matching import Match, match_entries
 from hosts.exchange.sealing import PassphraseSealer
-from hosts.models import Domain, Host
+from hosts.exchange.writing import check_versions, write_drafts
+from hosts.models import Host
 from hosts.publish import publish_on_commit, publishing_together
-from hosts.services import create_host, delete_hosts, update_host
+from hosts.services import delete_hosts
 from hosts.specs import HostSpec, UpstreamSpec
 from upstream_tls.changes import Keep
 
-# Below what any database takes as parameters of one query.
-_ROWS_PER_QUERY = 500
 _MAX_SHOWN_NAME = 100
 
 
@@ -116,27 +120,20 @@ class _Undo(Exception):
 def import_hosts(
     entries: Sequence[dict[str, Any]], *, sealer: PassphraseSealer | None, options: ImportOptions, user: Actor | None
 ) -> Generator[int, None, ImportResult]:
-    """Yields after each entry how many are done, and returns the result.
+    """Yields after each entry how many are checked, and returns the result.
 
     Unless it is a trial run, raises ValidationError with every error of every entry; then nothing was changed. The same
-    happens when the generator is closed before its end. Raises what the services raise.
+    happens when the generator is closed before its end. Raises HostsChanged, and what the services raise.
     """
-    outcomes: list[HostOutcome] = []
+    run = _Import(entries, sealer, options, user)
+    for match in run.matches:
+        run.check(match)
+        yield match.position + 1
     try:
         with transaction.atomic():
-            run = _Import(entries, sealer, options, user)
-            deleted = run.delete_missing()
-            run.make_room()
-            for match in run.matches:
-                outcomes.append(run.outcome_of(match))
-                yield match.position + 1
-            outcomes.extend(deleted)
-            result = ImportResult(is_dry_run=options.is_dry_run, hosts=outcomes)
+            result = run.write()
             if options.is_dry_run:
                 raise _Undo
-            result.raise_if_failed()
-            run.note(result)
-            publish_on_commit(run.to_publish)
     except _Undo:
         pass
     return result
@@ -155,8 +152,17 @@ def finish(
         on_progress(done)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """A host that is to be written. `before` is its comparable document, None for a new host."""
+
+    match: Match
+    draft: HostDraft
+    before: dict[str, Any] | None
+
+
 class _Import:
-    """One run, inside its transaction."""
+    """One run: first each entry is checked, then all of them are written."""
 
     def __init__(
         self,
@@ -170,66 +176,101 @@ class _Import:
         self._user = user
         self._recording = Recording(user=user)
         self._documents = HostDocuments()
-        # Locked until the end, so that nobody else changes what the result speaks of.
-        stored = list(Host.objects.select_for_update().values_list("pk", flat=True))
-        hosts = Host.objects.with_configuration().in_bulk(stored)
+        hosts = Host.objects.with_configuration().in_bulk()
         self._upstream_ids = {upstream.pk for host in hosts.values() for upstream in host.upstreams.all()}
         self.matches = match_entries(entries, hosts.values())
         self._unchanged = {match.position for match in self.matches if self._is_same(match)}
-        self._moved: set[uuid.UUID] = set()
-        self.to_publish: set[uuid.UUID] = set()
         named = {match.stored.pk for match in self.matches if match.stored}
-        self._missing = [host for host in hosts.values() if host.pk not in named]
+        is_deleting = options.on_missing is OnMissing.DELETE
+        self._missing = [host for host in hosts.values() if host.pk not in named] if is_deleting else []
+        self._check_delete_count()
+        # What the result speaks of; nobody may have changed that when it is written.
+        read = hosts.values() if is_deleting else [match.stored for match in self.matches if match.stored]
+        self._versions = {host.pk: host.updated_at for host in read}
+        self._claims = PlannedClaims(hosts, self.matches, kept=self._unchanged, deleted=self._missing)
+        self._outcomes: list[HostOutcome] = []
+        self._works: list[_Work] = []
 
-    def delete_missing(self) -> list[HostOutcome]:
-        """Deletes the hosts that no entry names, if that was asked for."""
-        if self._options.on_missing is OnMissing.KEEP or not self._missing:
-            return []
-        count = len(self._missing)
-        if not self._options.is_dry_run and self._options.delete_count != count:
-            are = "host is" if count == 1 else "hosts are"
-            message = f"{count} {are} not in the document and would be deleted: say so with that number."
-            raise ValidationError({"delete_count": ValidationError(message, code="delete_count")})
-        with publishing_together(self.to_publish), continuing(self._recording):
-            delete_hosts(hosts=self._missing, user=self._user)
-        return [
-            HostOutcome(position=None, id=str(host.pk), name=host.name, outcome=Outcome.DELETED)
-            for host in self._missing
-        ]
-
-    def make_room(self) -> None:
-        """Takes names and domains from the hosts that give them up."""
-        given_up: list[int] = []
-        for match in self.matches:
-            host = match.stored
-            if host is None or match.position in self._unchanged:
-                continue
-            self._recording.remember(HOSTS, [host.pk], found={host.pk: described(host)})
-            if match.name != host.name:
-                # A name that nobody has, until the host gets its own.
-                Host.objects.filter(pk=host.pk).update(name=uuid.uuid4().hex)
-                self._moved.add(host.pk)
-            domains = [domain.pk for domain in host.domains.all() if domain.name not in match.domains]
-            if domains:
-                given_up += domains
-                self._moved.add(host.pk)
-        for start in range(0, len(given_up), _ROWS_PER_QUERY):
-            Domain.objects.filter(pk__in=given_up[start : start + _ROWS_PER_QUERY]).delete()
-
-    def outcome_of(self, match: Match) -> HostOutcome:
-        """Creates or changes the host of one entry, if it may be."""
+    def check(self, match: Match) -> None:
+        """Finds out what becomes of one entry. No query."""
         if match.stored and match.position in self._unchanged:
-            return _outcome(match, match.stored.pk, Outcome.UNCHANGED)
+            self._outcomes.append(_outcome(match, match.stored.pk, Outcome.UNCHANGED))
+            return
         try:
             if match.errors:
                 raise ValidationError(match.errors)
-            spec = self._spec(match)
-            with publishing_together(self.to_publish), continuing(self._recording):
-                return self._changed(match, match.stored, spec) if match.stored else self._created(match, spec)
+            self._outcomes.append(self._checked(match, self._spec(match)))
         except ValidationError as error:
-            return _outcome(match, match.host_id, Outcome.FAILED, errors=_below(f"hosts[{match.position}]", error))
+            errors = _below(f"hosts[{match.position}]", error)
+            self._outcomes.append(_outcome(match, match.host_id, Outcome.FAILED, errors=errors))
 
-    def note(self, result: ImportResult) -> None:
+    def write(self) -> ImportResult:
+        """Inside the transaction: all that was found, or of a trial run what can be. Raises ValidationError."""
+        result = ImportResult(is_dry_run=self._options.is_dry_run, hosts=self._outcomes)
+        if not self._options.is_dry_run:
+            result.raise_if_failed()
+        to_publish: set[uuid.UUID] = set()
+        check_versions(self._versions, is_everything=self._options.on_missing is OnMissing.DELETE)
+        with publishing_together(to_publish), continuing(self._recording):
+            if self._missing:
+                delete_hosts(hosts=self._missing, user=self._user)
+            for work in self._works:
+                if work.draft.is_issuing:
+                    self._issue(work)
+        write_drafts([work.draft for work in self._works])
+        self._outcomes += [
+            HostOutcome(position=None, id=str(host.pk), name=host.name, outcome=Outcome.DELETED)
+            for host in self._missing
+        ]
+        self._note(result)
+        publish_on_commit(to_publish | {work.draft.host.pk for work in self._works})
+        return result
+
+    def _checked(self, match: Match, spec: HostSpec) -> HostOutcome:
+        host = match.stored or (Host(id=match.host_id) if match.host_id else Host())
+        before = self._documents.document_of(host, comparable) if match.stored else None
+        recorded = {host.pk: described(host)} if match.stored else {}
+        draft = draft_host(host, spec, claims=self._claims, user=self._user)
+        self._claims.claim(host, draft.domains or ())
+        work = _Work(match=match, draft=draft, before=before)
+        outcome = self._outcome_of(work)
+        if outcome.outcome is not Outcome.UNCHANGED or draft.is_issuing:
+            # Written otherwise, but the same, is no new version and no history.
+            self._works.append(work)
+            self._recording.remember(HOSTS, [host.pk], found=recorded)
+            self._prepare(work)
+        return outcome
+
+    def _prepare(self, work: _Work) -> None:
+        """All that can be done before the transaction."""
+        if not work.draft.is_issuing:
+            host = work.draft.as_loaded()
+            self._recording.found_after(HOSTS, host.pk, described(host))
+        for row in work.draft.rows:
+            seal(row)
+
+    def _outcome_of(self, work: _Work) -> HostOutcome:
+        host = work.draft.as_loaded()
+        if work.before is None:
+            return _outcome(work.match, host.pk, Outcome.CREATED)
+        changes = differences(work.before, self._documents.document_of(host, comparable))
+        outcome = Outcome.CHANGED if changes else Outcome.UNCHANGED
+        return _outcome(work.match, host.pk, outcome, changes=masked(changes))
+
+    def _issue(self, work: _Work) -> None:
+        """Only what is written can have a certificate, so the outcome is known only now."""
+        draft = work.draft
+        issue_certificate(draft.downstream, host=draft.host, domains=draft.names)
+        self._outcomes[work.match.position] = self._outcome_of(work)
+
+    def _check_delete_count(self) -> None:
+        count = len(self._missing)
+        if count and not self._options.is_dry_run and self._options.delete_count != count:
+            are = "host is" if count == 1 else "hosts are"
+            message = f"{count} {are} not in the document and would be deleted: say so with that number."
+            raise ValidationError({"delete_count": ValidationError(message, code="delete_count")})
+
+    def _note(self, result: ImportResult) -> None:
         """Writes the audit log. Nothing, when nothing has changed."""
         self._recording.write()
         counts = {outcome: result.count(outcome) for outcome in _NOTED if result.count(outcome)}
@@ -266,23 +307,6 @@ class _Import:
             return dataclasses.replace(spec, brings_id=True)
         own = {upstream.pk for upstream in match.stored.upstreams.all()} if match.stored else set()
         return spec if spec.upstream_id in own else dataclasses.replace(spec, upstream_id=None)
-
-    def _created(self, match: Match, spec: HostSpec) -> HostOutcome:
-        host = create_host(spec=spec, user=self._user, host_id=match.host_id)
-        return _outcome(match, host.pk, Outcome.CREATED)
-
-    def _changed(self, match: Match, stored: Host, spec: HostSpec) -> HostOutcome:
-        before = self._documents.document_of(stored, comparable)
-        changes: list[Change] = []
-        try:
-            with transaction.atomic():
-                host = update_host(host=stored, spec=spec, user=self._user)
-                changes = differences(before, self._documents.document_of(host, comparable))
-                if not changes and stored.pk not in self._moved:
-                    raise _Undo  # written otherwise, but the same: no new version, no history
-        except _Undo:
-            pass
-        return _outcome(match, stored.pk, Outcome.CHANGED if changes else Outcome.UNCHANGED, changes=masked(changes))
 
 
 def _outcome(match: Match, host_id: uuid.UUID | None, outcome: Outcome, **details: Any) -> HostOutcome:

@@ -6,7 +6,7 @@ Laws of this module:
 - What was left out of a document is what is stored; when nothing is, that is an error and no empty value.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -103,12 +103,16 @@ class _Secrets:
         filled = []
         for position, rule in enumerate(rules):
             with self._errors.under(f"{direction}[{position}].value"):
-                is_sealed = isinstance(rule, dict) and "value_sealed" in rule
-                filled.append(self._with_value(rule, direction) if is_sealed else rule)
+                filled.append(self._with_value(rule, direction) if isinstance(rule, dict) else rule)
         return filled
 
     def _with_value(self, rule: dict[str, Any], direction: str) -> dict[str, Any]:
-        """What is left out instead is kept as for any PUT."""
+        """Of several rules for one field, which one keeps which value is decided as for any PUT."""
+        if "value_sealed" not in rule:
+            is_left_out = "value" not in rule and rule.get("value_set") is True
+            if is_left_out and not self._has_stored_rule(rule, direction):
+                raise _left_out("This host has no such rule whose value could be kept.")
+            return rule
         filled = {name: value for name, value in rule.items() if name != "value_sealed"}
         place = rule_place(direction, str(rule.get("name")))
         return {**filled, "value": self._opened(rule["value_sealed"], place), "sensitive": True}
@@ -128,6 +132,12 @@ class _Secrets:
             return self._stored.upstream_configuration.has_client_key
         return self._stored.downstream_configuration.has_key
 
+    def _has_stored_rule(self, rule: dict[str, Any], direction: str) -> bool:
+        if self._stored is None:
+            return False
+        stored = getattr(self._stored.traffic_configuration, direction)
+        return _rule_key(rule) in map(_rule_key, stored)
+
 
 def _sealed_values(entry: dict[str, Any], place: str) -> Iterator[str]:
     """What an entry has sealed at a place; of the header rules for one field, each may have another value."""
@@ -139,6 +149,11 @@ def _sealed_values(entry: dict[str, Any], place: str) -> Iterator[str]:
         rules = [rule for rule in part if isinstance(rule, dict)] if isinstance(part, list) else []
         found = [rule.get("value_sealed") for rule in rules if str(rule.get("name")).lower() == name]
     return (value for value in found if isinstance(value, str))
+
+
+def _rule_key(rule: Mapping[str, Any]) -> tuple[str, str]:
+    """By what `hosts.header_secrets` finds the rule whose value is kept."""
+    return str(rule.get("action")), str(rule.get("name")).lower()
 
 
 def _left_out(message: str) -> ValidationError:
