@@ -1,11 +1,14 @@
 """Admin pages of the local CA: facts and downloads. What changes something is in `localca.issuing_admin`."""
 
 import datetime
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db import transaction
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
@@ -14,6 +17,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 
 from aegis_site.kernel.admin import ReadOnlyAdmin, action, display
+from aegis_site.kernel.audit.audited_admin import AuditedAdmin
 from aegis_site.kernel.downloads import attachment
 from aegis_site.kernel.errors import AegisError
 from localca.bundle import (
@@ -28,8 +32,9 @@ from localca.bundle import (
     trust_bundle_zip,
 )
 from localca.issuing_admin import IssuingAdmin
-from localca.models import CertificateAuthority, IssuedCertificate, IssuedCertificateQuerySet, Status
+from localca.models import CERTIFICATE_TYPE, CertificateAuthority, IssuedCertificate, IssuedCertificateQuerySet, Status
 from localca.revocation import current_list, latest_list
+from localca.services import delete_certificate, why_needed
 
 EXPIRES_SOON = datetime.timedelta(days=30)
 SOON = "soon"
@@ -195,12 +200,14 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 @admin.register(IssuedCertificate)
-class IssuedCertificateAdmin(IssuingAdmin, CertificateAdmin):
-    """What the local CA issued. Its private keys are not stored here."""
+class IssuedCertificateAdmin(AuditedAdmin, IssuingAdmin, CertificateAdmin):
+    """What the local CA issued. Its private keys are not stored here. What is over can be deleted."""
 
+    audit_type = CERTIFICATE_TYPE
     list_display = ["subject", "purpose_label", "status_label", "issued_for", "not_after", "serial_number"]
     list_filter = ["purpose", StatusFilter]
     search_fields = ["subject", "serial_number", "fingerprint_sha256", "issued_for"]
+    list_per_page = 50
     actions_detail = ["certificate", *IssuingAdmin.actions_detail]
     readonly_fields = ["status", "names", "key", "pem", "predecessor", "successor"]
     fieldsets = [
@@ -219,6 +226,27 @@ class IssuedCertificateAdmin(IssuingAdmin, CertificateAdmin):
             raise Http404("no such certificate")
         file_name = f"{file_stem(issued)}.crt"
         return attachment(issued.certificate_pem, media_type=CERTIFICATE_MEDIA_TYPE, file_name=file_name)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return request.user.has_perm("localca.delete_issuedcertificate")
+
+    def get_deleted_objects(
+        self, objs: Iterable[IssuedCertificate], request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+        """The page says of each certificate that cannot be deleted yet why that is so, and then deletes none."""
+        going = list(objs)
+        needed = [f"{certificate}: {refusal}" for certificate in going if (refusal := why_needed(certificate))]
+        return [str(certificate) for certificate in going], {self.opts.verbose_name_plural: len(going)}, set(), needed
+
+    def delete_model(self, request: HttpRequest, obj: IssuedCertificate) -> None:
+        # Somebody else may have been faster, with the same result.
+        with suppress(IssuedCertificate.DoesNotExist):
+            delete_certificate(certificate=obj, user=request.user)
+
+    @transaction.atomic
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[IssuedCertificate]) -> None:
+        for certificate in queryset:
+            self.delete_model(request, certificate)
 
     @display(description="Purpose", ordering="purpose", label={"client": "info", "server": "success"})
     def purpose_label(self, issued: IssuedCertificate) -> tuple[str, str]:

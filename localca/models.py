@@ -19,6 +19,9 @@ from aegis_site.kernel.certificates import CertificateFacts, describe
 from aegis_site.kernel.fields import SealedField
 from localca.profiles import Issuer
 
+# What the audit log calls an issued certificate.
+CERTIFICATE_TYPE = "certificate"
+
 
 class Purpose(models.TextChoices):
     """What a certificate may be used for; exactly one thing."""

@@ -21,7 +21,14 @@ from aegis_site.kernel.audit.actor import Actor
 from aegis_site.kernel.audit.changes import differences
 from aegis_site.kernel.audit.services import record
 from aegis_site.kernel.errors import AegisError
-from localca.models import CertificateAuthority, IssuedCertificate, RevocationList, RevocationReason, Status
+from localca.models import (
+    CERTIFICATE_TYPE,
+    CertificateAuthority,
+    IssuedCertificate,
+    RevocationList,
+    RevocationReason,
+    Status,
+)
 from localca.profiles import BACKDATE, ProfileError
 from localca.revocation_lists import Revocation, build_revocation_list
 
@@ -98,7 +105,7 @@ def revoke_certificate(
     record(
         user=user,
         action="revoked",
-        target_type="certificate",
+        target_type=CERTIFICATE_TYPE,
         target_id=stored.pk,
         target_name=stored.subject,
         changes=differences(before, stored.summary()),

@@ -22,9 +22,10 @@ from aegis_site.kernel.audit.services import record as record_change
 from aegis_site.kernel.certificates import describe
 from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.fields import Sealed
+from aegis_site.kernel.notifications.events import Event, EventKind, tell
 from localca import profiles
 from localca.keys import KeyType, PrivateKey, PublicKey, UnsupportedKey, generate_key, key_to_pem, supported_key
-from localca.models import CertificateAuthority, IssuedCertificate, Purpose, RevocationReason, Status
+from localca.models import CERTIFICATE_TYPE, CertificateAuthority, IssuedCertificate, Purpose, RevocationReason, Status
 from localca.orders import Content, Order, content_of, content_of_successor
 from localca.revocation import is_named, lock_authority, publish_list, revoke_certificate
 from localca.selectors import active_authority
@@ -159,7 +160,20 @@ def renew_certificate(
         bundle = _issued(content, public_key=public_key, key=key, user=user)
         if revoke_old and certificate.status == Status.VALID:
             revoke_certificate(certificate=certificate, reason=RevocationReason.SUPERSEDED, user=user)
+        tell(_renewal(certificate, bundle.record, is_revoked=revoke_old))
     return bundle
+
+
+def _renewal(old: IssuedCertificate, new: IssuedCertificate, *, is_revoked: bool) -> Event:
+    return Event(
+        kind=EventKind.ROTATION,
+        subject=f"certificate:{old.pk}",
+        group=f"certificate:{old.pk}",
+        title=f"The certificate {new.subject} was renewed",
+        at=timezone.now(),
+        text="The old one is revoked." if is_revoked else f"The old one stays valid until {old.not_after:%Y-%m-%d}.",
+        path=f"/admin/localca/issuedcertificate/{new.pk}/change/",
+    )
 
 
 @transaction.atomic
@@ -167,18 +181,25 @@ def delete_certificate(*, certificate: IssuedCertificate, user: Actor | None) ->
     """Forget an expired certificate. Raises StillNeeded (`certificate_valid`, `certificate_on_crl`) before that."""
     lock_authority(certificate.authority_id)
     stored = IssuedCertificate.objects.select_related("authority").get(pk=certificate.pk)
-    if stored.status == Status.VALID:
-        raise StillNeeded(
+    if (refusal := why_needed(stored)) is not None:
+        raise refusal
+    _audit(stored, action="deleted", before=stored.summary(), after={}, user=user)
+    stored.delete()
+
+
+def why_needed(certificate: IssuedCertificate) -> StillNeeded | None:
+    """Why a certificate cannot be deleted yet; None when it can, and from then on. One query if it is revoked."""
+    if certificate.status == Status.VALID:
+        return StillNeeded(
             "certificate_valid",
             "This certificate is valid; once forgotten, it could never be revoked. Wait until it has expired.",
         )
-    if stored.status == Status.REVOKED and is_named(stored):
-        raise StillNeeded(
+    if certificate.status == Status.REVOKED and is_named(certificate):
+        return StillNeeded(
             "certificate_on_crl",
             "This certificate is revoked, and the revocation list has to name it until a day after it expires.",
         )
-    _audit(stored, action="deleted", before=stored.summary(), after={}, user=user)
-    stored.delete()
+    return None
 
 
 def _request_of(csr: str) -> SigningRequest | None:
@@ -267,7 +288,7 @@ def _audit(
     record_change(
         user=user,
         action=action,
-        target_type="certificate",
+        target_type=CERTIFICATE_TYPE,
         target_id=certificate.pk,
         target_name=certificate.subject,
         changes=differences(before, after),

@@ -95,10 +95,19 @@ class IssuedCertificateSerializer(CertificateSerializer):
         return {**shown, **self.context.get("key_document", {})}
 
 
+class SigningRequest(serializers.CharField):
+    """A certificate signing request (PKCS#10)."""
+
+    document = {"format": "pem-csr"}
+
+
 class KeyWishes(StrictSerializer[Any]):
     """For whom the certificate is: for the key of a signing request, or for a new one that the answer hands over."""
 
-    csr = serializers.CharField(
+    # No member is needed, but one of two is.
+    is_body_required = True
+
+    csr = SigningRequest(
         required=False,
         allow_blank=True,
         max_length=MAX_REQUEST_BYTES,
