@@ -12,13 +12,16 @@ from aegis_site.environment import read_environment
 from aegis_site.kernel.audit.origin import Origin, source
 
 FIRST_RUN_COMMANDS = ("prepare", "up", "demo")
+# Each loads no more than it uses: the data plane carries traffic only, and who sets up sees no page.
+SETTINGS = {
+    "runproxy": "aegis_site.settings_proxy",
+    **dict.fromkeys((*FIRST_RUN_COMMANDS, "create_api_token"), "aegis_site.settings_command"),
+}
 
 
 def main() -> None:
     command = sys.argv[1] if len(sys.argv) > 1 else ""
-    # The data plane carries traffic only: it runs without the admin, DRF and Celery in memory.
-    module = "aegis_site.settings_proxy" if command == "runproxy" else "aegis_site.settings"
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", module)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS.get(command, "aegis_site.settings"))
     try:
         if command in FIRST_RUN_COMMANDS:
             # Before Django is set up, which does not work without the secrets.

@@ -6,12 +6,17 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.templatetags.static import static
 from django.urls import URLPattern, path, reverse_lazy
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.sites import UnfoldAdminSite
 
 from aegis_site.access.roles import has_any_permission
+from aegis_site.kernel.notifications.selectors import undelivered
 from aegis_site.settings_page import SECRET_PARAMETERS, settings_page
+from healthchecks.failures.selectors import open_count
+
+FAILURES = "healthchecks.view_failuregroup"
 
 
 class AegisAdminSite(UnfoldAdminSite):
@@ -59,6 +64,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                 {**item("Hosts", "dns", "hosts_host_changelist", "hosts.view_host"), "active": _is_about_hosts},
                 item("Posture", "policy", "hosts_posture", "hosts.view_host"),
                 item("What if", "science", "hosts_what_if", "hosts.change_host"),
+                {**item("Failures", "report", "healthchecks_failuregroup_changelist", FAILURES), **_open(request)},
                 item("Workers", "memory", "hosts_proxyworker_changelist", "hosts.view_proxyworker"),
             ],
         },
@@ -80,6 +86,24 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             ],
         },
         {
+            "title": "Notifications",
+            "items": [
+                item("Channels", "campaign", "notifications_channel_changelist", "notifications.view_channel"),
+                {
+                    **item("Messages", "outbox", "notifications_delivery_changelist", "notifications.view_delivery"),
+                    "badge": _undelivered(request),
+                    "badge_variant": "danger",
+                },
+                item(
+                    "Maintenance",
+                    "engineering",
+                    "notifications_maintenancewindow_changelist",
+                    "notifications.view_maintenancewindow",
+                ),
+                item("Events", "event_note", "notifications_notedevent_changelist", "notifications.view_notedevent"),
+            ],
+        },
+        {
             "title": "Administration",
             "items": [
                 item("Settings", "settings", "aegis_settings"),
@@ -91,6 +115,18 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             ],
         },
     ]
+
+
+def _undelivered(request: HttpRequest) -> int:
+    """How many messages cannot be delivered, for who may see them. One query."""
+    may_see = request.user.has_perm("notifications.view_delivery")
+    return undelivered(now=timezone.now()) if may_see else 0
+
+
+def _open(request: HttpRequest) -> dict[str, Any]:
+    """How many failures are open, for who may see them. One query."""
+    count = open_count(now=timezone.now()) if request.user.has_perm(FAILURES) else 0
+    return {"badge": count} if count else {}
 
 
 def _is_about_hosts(request: HttpRequest) -> bool:

@@ -28,11 +28,15 @@ class RootView(ApiView):
         names = {
             "hosts": "api-host-list",
             "posture": "api-posture-list",
+            "failures": "api-failure-list",
             "workers": "api-worker-list",
             "certificates": "api-certificate-list",
             "ca": "api-ca",
             "settings": "api-settings",
             "audit": "api-audit-list",
+            "notification-channels": "api-notification-channel-list",
+            "notification-deliveries": "api-notification-delivery-list",
+            "maintenance-windows": "api-maintenance-window-list",
             "schema": "api-schema",
             "docs": "api-docs",
         }
@@ -60,5 +64,6 @@ urlpatterns = [
     path("", include("healthchecks.api.urls")),
     path("", include("aegis_site.kernel.audit.api_urls")),
     path("", include("aegis_site.kernel.site_settings.api_urls")),
+    path("", include("aegis_site.kernel.notifications.api_urls")),
     re_path("^.", UnknownPathView.as_view()),
 ]

@@ -23,6 +23,20 @@ app.conf.beat_schedule = {
         "options": {"expires": 5.0},
     },
     "prune-health-history": {"task": "healthchecks.tasks.prune_health_history", "schedule": 600.0},
+    "take-failure-counts": {
+        "task": "healthchecks.tasks.take_failure_counts",
+        "schedule": 2.0,
+        "options": {"expires": 10.0},
+    },
+    "settle-failures": {"task": "healthchecks.tasks.settle_failures", "schedule": 60.0},
     "forget-kept-answers": {"task": "aegis_site.kernel.idempotency.tasks.forget_kept_answers", "schedule": 60.0},
+    "sweep-notifications": {
+        "task": "aegis_site.kernel.notifications.tasks.sweep_notifications",
+        "schedule": 5.0,
+        "options": {"expires": 5.0},
+    },
+    "forget-notifications": {"task": "aegis_site.kernel.notifications.tasks.forget_notifications", "schedule": 3600.0},
+    "tell-about-workers": {"task": "hosts.tasks.tell_about_workers", "schedule": 15.0, "options": {"expires": 15.0}},
+    "tell-about-expiry": {"task": "hosts.tasks.tell_about_expiry", "schedule": 21_600.0},
     "forget-lost-workers": {"task": "hosts.tasks.forget_lost_workers", "schedule": 600.0},
 }

@@ -66,6 +66,7 @@ if AEGIS_LOG_LEVEL != "DEBUG":
 LOGGING["loggers"]["axes"] = {"level": "WARNING"}  # failures and locks
 
 INSTALLED_APPS = [
+    "aegis_site",  # before unfold, whose templates some of its own extend
     "unfold.apps.BasicAppConfig",  # the default configuration would replace Aegis's admin site with its own
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -79,10 +80,10 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "knox",
     "axes",
-    "aegis_site",
     "aegis_site.kernel.audit",
     "aegis_site.kernel.idempotency",
     "aegis_site.kernel.site_settings",
+    "aegis_site.kernel.notifications",
     "aegis_site.access",
     "localca",
     "upstream_tls",
@@ -152,6 +153,7 @@ AXES_FAILURE_LIMIT = AEGIS_LOGIN_FAILURES
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "ip_address"]
 AXES_COOLOFF_TIME = timedelta(seconds=AEGIS_LOGIN_COOL_OFF_S)
 AXES_CLIENT_IP_CALLABLE = "aegis_site.kernel.client_address.client_address"
+AXES_USERNAME_CALLABLE = "aegis_site.access.login_limits.counted_name"
 AXES_LOCKOUT_CALLABLE = "aegis_site.access.login_limits.locked_page"
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # who is locked out and goes on trying adds no rows
@@ -205,9 +207,17 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "PREPROCESSING_HOOKS": ["aegis_site.kernel.openapi.plain_paths"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "aegis_site.kernel.openapi.link_operations",
+    ],
     # What is sent and what is shown differ: keys are write-only.
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
+        "ChannelKind": "aegis_site.kernel.notifications.models.ChannelKind.values",
+        "DeliveryState": "aegis_site.kernel.notifications.models.DeliveryState.values",
+        "EventKind": "aegis_site.kernel.notifications.kinds.EventKind.values",
+        "FailureState": "healthchecks.failures.models.FailureState.choices",
         "HealthState": "healthchecks.models.HealthState.choices",
         "TLSVersion": "upstream_tls.models.TLSVersion.values",
         "WhatIfVerdict": "hosts.api.what_if.VERDICTS",

@@ -9,5 +9,6 @@ INSTALLED_APPS = [
     "aegis_site.kernel.audit",
     "aegis_site.kernel.idempotency",
     "aegis_site.kernel.site_settings",
+    "aegis_site.kernel.notifications",
     "aegis_site.access",
 ]

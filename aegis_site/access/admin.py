@@ -118,6 +118,7 @@ class ApiTokenAdmin(ModelAdmin):
     list_display = ["name", "user", "scope", "state_label", "expiry", "last_used_at", "created"]
     list_filter = ["scope"]
     search_fields = ["name", "user__username"]
+    list_per_page = 50
     list_select_related = ["user"]
     fields = ["name", "scope", "lifetime_days"]
     readonly_fields = ["state"]

@@ -4,6 +4,7 @@ Laws of this module:
 - Counted are failures by user name together with address, and by address alone. Never by user name alone: anybody could
   lock an administrator out from anywhere.
 - Who is locked out learns only for how long. Neither text nor time says whether a user exists.
+- What was typed as a name is kept only if there is such a user; else a mark of it is counted. It may be a password.
 - A success forgets the failures of that user name from that address, not those of others: whoever may sign in could
   otherwise guess the passwords of others for ever.
 """
@@ -23,6 +24,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
+from aegis_site.kernel.audit.accounts import recordable_name
 from aegis_site.kernel.audit.services import record
 
 
@@ -36,10 +38,21 @@ class LoginLimits(AxesDatabaseHandler):
             return max(by_name, settings.AXES_FAILURE_LIMIT)
         return by_name
 
+    def reset_attempts(self, *, username: str | None = None, **options: Any) -> int:
+        """What `manage.py axes_reset_username` calls."""
+        count: int = super().reset_attempts(username=recordable_name(username) if username else username, **options)
+        return count
+
     def reset_user_attempts(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> int:
         by_name, _ = self.filter_user_attempts(request, credentials)
         count: int = by_name.delete()[0]
         return count
+
+
+def counted_name(request: HttpRequest, credentials: dict[str, Any] | None) -> str | None:
+    """AXES_USERNAME_CALLABLE: by which name a sign-in is counted."""
+    typed = (request.POST if credentials is None else credentials).get("username")
+    return None if typed is None else recordable_name(str(typed))
 
 
 def _total(attempts: Any) -> int:

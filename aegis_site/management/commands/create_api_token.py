@@ -15,6 +15,7 @@ class Command(BaseCommand):
     """`manage.py create_api_token --user admin`: the token on standard output, and nothing else."""
 
     help = "Create an API token and print it once. It is stored hashed; use it as `Authorization: Token ...`."
+    requires_system_checks = []  # `manage.py up` starts without them; they would load all pages
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", required=True, help="name of the user whom the token acts for")
