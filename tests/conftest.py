@@ -17,7 +17,7 @@ if os.environ.setdefault("TESTS_COMPILED", "0") == "1" and not compiled.use():
 _FIRST = (
     "tests/e2e/",
     "tests/hosts/test_many_hosts.py",
-    "tests/aegis_site/test_api_conformance.py",
+    "tests/aegis_site/api_conformance/",
     "tests/docs/",
     "tests/bench/",
     "tests/proxyworker/test_",

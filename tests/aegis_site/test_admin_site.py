@@ -114,9 +114,14 @@ def test_navigation_of_an_administrator(admin_client: Client) -> None:
         "Hosts",
         "Posture",
         "What if",
+        "Failures",
         "Workers",
         "Local CA",
         "Issued certificates",
+        "Channels",
+        "Messages",
+        "Maintenance",
+        "Events",
         "Settings",
         "API tokens",
         "Users",
@@ -148,7 +153,11 @@ def test_navigation_shows_what_may_be_seen(staff: Client) -> None:
 
 @pytest.mark.parametrize(
     ("role", "missing"),
-    [("viewer", {"What if", "Users", "Groups"}), ("operator", {"Users", "Groups"}), ("administrator", set())],
+    [
+        ("viewer", {"What if", "Channels", "Messages", "Users", "Groups"}),
+        ("operator", {"Channels", "Messages", "Users", "Groups"}),
+        ("administrator", set()),
+    ],
 )
 def test_navigation_of_the_roles(client: Client, role: str, missing: set[str]) -> None:
     """What a role may not do is not offered, and all that is offered opens."""

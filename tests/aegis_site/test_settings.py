@@ -47,3 +47,20 @@ def test_processes_without_pages_load_none(settings: str, program: str) -> None:
     loaded = f"import sys, django; django.setup(); {program}; print([name for name in {_HEAVY} if name in sys.modules])"
     variables = {"DJANGO_SETTINGS_MODULE": f"aegis_site.{settings}", "CELERY_SKIP_CHECKS": "1"}
     assert output("-c", loaded, **variables).strip() == "[]"
+
+
+def test_setting_up_loads_no_pages() -> None:
+    """The commands that start or prepare an installation leave the admin's pages, the API and PostgreSQL's client."""
+    commands = "from aegis_site.management.commands import create_api_token, demo, prepare, up"
+    pages = ("aegis_site.urls", "aegis_site.api_urls", "hosts.admin", "unfold.overrides", "psycopg")
+    loaded = f"import sys, django; django.setup(); {commands}; print([name for name in {pages} if name in sys.modules])"
+    assert output("-c", loaded, DJANGO_SETTINGS_MODULE="aegis_site.settings_command").strip() == "[]"
+
+
+def test_setting_up_knows_all_apps() -> None:
+    """Their tables are made by it."""
+    labels = "import django; django.setup(); from django.apps import apps; print(sorted(apps.app_configs))"
+    command, whole = (
+        output("-c", labels, DJANGO_SETTINGS_MODULE=f"aegis_site.{name}") for name in ("settings_command", "settings")
+    )
+    assert command == whole

@@ -1,6 +1,6 @@
 """`python -m tests.bench`: starts upstream and proxies, measures in interleaved rounds; a table, JSON and a plot.
 
-Then Aegis alone: thousands of hosts, thousands of idle WebSockets.
+Then Aegis alone: thousands of hosts, thousands of idle WebSockets, thousands of health checks.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench import hosts, idle_websockets
+from tests.bench import health, hosts, idle_websockets
 from tests.bench.load import LoadFailed, put_load
 from tests.bench.plot import plot
 from tests.bench.proxies import NAMES, NotInstalled, Running, start
@@ -27,7 +27,7 @@ from tests.proxyworker.worker import Worker
 from tests.support.polling import eventually
 
 CONNECTIONS = 32
-HOSTS, IDLE = "hosts", "idle-websockets"
+HOSTS, IDLE, HEALTH = "hosts", "idle-websockets", "health"
 WARM_UP_S = 1
 
 
@@ -48,6 +48,15 @@ def main(arguments: list[str]) -> int:
             )
         if IDLE in options.scenarios:
             alone[IDLE] = _idle(directory, material, upstream.port, min(options.websockets, most))
+        if HEALTH in options.scenarios:
+            alone[HEALTH] = health.measure(
+                directory / "health",
+                material,
+                upstreams=options.checked_upstreams,
+                seconds=options.checked_s,
+                database_url=options.database,
+            )
+            _say("\n" + health.table(alone[HEALTH]))
     rows = summarise(measurements)
     if rows:
         _say("\n" + table(rows))
@@ -116,16 +125,20 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
     parser.add_argument("--proxies", nargs="+", choices=NAMES, default=NAMES)
-    every = [*(scenario.name for scenario in SCENARIOS), HOSTS, IDLE]
+    every = [*(scenario.name for scenario in SCENARIOS), HOSTS, IDLE, HEALTH]
     parser.add_argument("--scenarios", nargs="+", choices=every, default=every)
     parser.add_argument("--hosts", type=int, default=10_000, help=f"how many of {HOSTS}")
     parser.add_argument("--changes", type=int, default=40, help="of one host, with as many others created and deleted")
     parser.add_argument("--websockets", type=int, default=5_000, help=f"how many of {IDLE}, of each kind")
+    parser.add_argument("--checked-upstreams", type=int, default=2_000, help=f"how many of {HEALTH}")
+    parser.add_argument("--checked-s", type=int, default=60, help=f"of each of the two measurements of {HEALTH}")
+    parser.add_argument("--database", default="", help=f"an empty one for {HEALTH}, postgres://...; SQLite without")
     parser.add_argument("--output", type=Path, default=Path("var/bench"))
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.seconds = 1, 1
         options.hosts, options.changes, options.websockets = 1_000, 8, 200
+        options.checked_upstreams, options.checked_s = 200, health.INTERVAL_S
     options.load_before = os.getloadavg()[0]
     return options
 

@@ -59,11 +59,12 @@ def test_a_host_with_mtls_is_set_up_in_the_browser(page: Page) -> None:
 
 
 def test_the_worker_says_in_the_editor_that_it_accepted_the_host(page: Page) -> None:
-    """A saved host is live, and the page says so."""
+    """A saved host is live, and the page says so. Another time of its health loses nothing that was typed."""
     page.goto("/admin/hosts/host/add/")
     page.get_by_label("Name*", exact=True).fill("plain")
     page.get_by_label("Domains*").fill("plain.example.com")
     page.locator("[name=upstreams-0-address]").fill("127.0.0.1")
+    page.locator("[name=health_check-0-enabled]").check()
     save(page)
     editor = page.url
 
@@ -72,6 +73,13 @@ def test_the_worker_says_in_the_editor_that_it_accepted_the_host(page: Page) -> 
         return page.get_by_text("Accepted", exact=True).count() == 1
 
     eventually(accepted, within_s=15, every_s=0.2)
+    page.get_by_label("Domains*").fill("not-saved.example.com")
+    for name in ("7 days", "30 days", "24 hours"):
+        ranges = page.get_by_role("navigation", name="Time shown")
+        ranges.get_by_role("link", name=name).click()
+        expect(ranges.locator("[aria-current=true]")).to_have_text(name)
+    expect(page.get_by_label("Domains*")).to_have_value("not-saved.example.com")
+    assert page.url == editor
 
 
 def test_the_trust_bundle_is_downloaded_from_settings(page: Page) -> None:

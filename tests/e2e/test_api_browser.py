@@ -60,7 +60,7 @@ def test_the_api_is_browsed_and_used(page: Page, live_server: LiveServer) -> Non
     assert Host.objects.get().name == "changed elsewhere"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", [pytest.param("light", marks=pytest.mark.soak), "dark"])
 def test_the_documentation_opens(page: Page, theme: str) -> None:
     """Swagger UI shows the operations and tries one with the session, in either theme."""
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]

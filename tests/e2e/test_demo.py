@@ -18,7 +18,7 @@ SECOND_START_WITHIN_S = 15.0
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """A running demo."""
-    with Instance(tmp_path_factory.mktemp("demo"), command="demo") as running:
+    with Instance(tmp_path_factory.mktemp("demo"), command="demo", is_new=True) as running:
         yield running
 
 
@@ -71,6 +71,7 @@ def test_a_second_start_reuses_everything_and_is_quick(demo: Instance) -> None:
     assert '"subject": "CN=demo.localhost"' in run(commands[0]).stdout
 
 
+@pytest.mark.soak
 def test_the_upstream_listens_where_it_is_told_to(demo: Instance) -> None:
     """AEGIS_DEMO_UPSTREAM moves it, and the host follows."""
     address = f"127.0.0.1:{free_port()}"

@@ -5,6 +5,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -121,3 +122,38 @@ def failures_counted(aegis: Instance, host_name: str) -> dict[str, float]:
         for sample in family.samples
         if sample.name == "aegis_upstream_failures_total" and sample.labels["host"] == host_name
     }
+
+
+def test_a_change_that_breaks_an_upstream_is_found_and_reverted(
+    aegis: Instance, host_document: HostDocument, strict_port: int, client_ca: Authority
+) -> None:
+    """The inbox has the failure within seconds and names the change before it; reverting that restores the service."""
+    document = host_document(
+        client_ca.client("orders"), upstreams=[{"scheme": "https", "address": "127.0.0.1", "port": strict_port}]
+    )
+    host = aegis.create_host(**document)
+    domain = host["domains"][0]
+    eventually(lambda: aegis.proxy(domain).status == 200, within_s=10)
+    changed = aegis.api("PATCH", f"hosts/{host['id']}", {"upstream_tls": {"enabled": False}})
+    assert changed.status == 200, changed.body
+    eventually(lambda: aegis.proxy(domain).status == 502, within_s=10)
+
+    group = eventually(lambda: failure_of(aegis, host["id"]), within_s=SHOWN_WITHIN_S, every_s=0.2)
+    assert (group["code"], group["state"]) == ("client_certificate_required", "open")
+    shown = aegis.api("GET", f"failures/{group['id']}").json
+    entry = shown["changes_before"][0]
+    assert entry["changes"] == [{"field": "upstream_tls.enabled", "before": True, "after": False}]
+    assert entry["revertible"]
+    page = AdminSession(aegis, "admin", ADMIN_PASSWORD).get(f"/admin/healthchecks/failuregroup/{group['id']}/change/")
+    assert f"/admin/hosts/host/revert/{entry['id']}/" in page.body.decode()
+
+    reverted = aegis.api("POST", f"audit/{entry['id']}/revert", {})
+    assert reverted.status == 200, reverted.body
+    eventually(lambda: aegis.proxy(domain).status == 200, within_s=10)
+
+
+def failure_of(aegis: Instance, host_id: str) -> dict[str, Any] | None:
+    """The first group of a host, once there is one."""
+    answer = aegis.api("GET", f"failures?host={host_id}")
+    assert answer.status == 200, answer.body
+    return next(iter(answer.json["results"]), None)

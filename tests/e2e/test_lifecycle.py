@@ -40,7 +40,7 @@ def test_the_life_of_an_installation(
     aegis: Instance, tmp_path: Path, host_document: HostDocument, client_ca: Authority
 ) -> None:
     """Beside another one: a first start, kill -9 of the supervisor, a start that has everything, and SIGTERM."""
-    other = Instance(tmp_path / "other", environment={"AEGIS_ADMIN_PASSWORD": ""})
+    other = Instance(tmp_path / "other", environment={"AEGIS_ADMIN_PASSWORD": ""}, is_new=True)
     with other:
         password = shown_password(other)
         assert AdminSession(other, "admin", password).is_signed_in

@@ -7,11 +7,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from healthchecks.claims import LEASE_GRACE, claim_due, synchronise, verdicts
-from healthchecks.models import HealthCheck, HealthState, UpstreamHealth
+from healthchecks.models import HealthCheck, HealthState, HealthTransition, UpstreamHealth
 from hosts.models import Host
 from hosts.services import update_host
 from hosts.specs import HostSpec, UpstreamSpec
-from tests.healthchecks.examples import NOW, checked_host, claims_of_all
+from tests.healthchecks.examples import NOW, checked, checked_host, claims_of_all
 from tests.hosts.examples import make_host
 
 pytestmark = pytest.mark.django_db
@@ -34,6 +34,20 @@ def test_what_is_checked() -> None:
     assert not UpstreamHealth.objects.exists()
 
 
+def test_what_is_checked_no_more_is_unknown_from_then_on() -> None:
+    """Or from when its last check did not count any more; what had no verdict leaves no trace."""
+    upstreams = [UpstreamSpec(address="10.0.0.7", port=port) for port in (1, 2)]
+    host = checked_host(upstreams=upstreams, healthy_after=1)
+    checked(NOW)
+    UpstreamHealth.objects.filter(upstream__port=2).update(state=HealthState.UNKNOWN)
+    HealthTransition.objects.all().delete()
+    update_host(host=host, spec=HostSpec(enabled=False), user=None)
+    synchronise(now=later(3600))
+    synchronise(now=later(3600))
+    changes = HealthTransition.objects.values_list("upstream__port", "at", "previous", "state")
+    assert list(changes) == [(1, later(45), "healthy", "unknown")]
+
+
 def test_first_checks_are_spread() -> None:
     """Over the interval, so that many upstreams that were made at once are not checked at once."""
     checked_host(upstreams=[UpstreamSpec(address="10.0.0.7", port=port) for port in (1, 2)])
@@ -53,6 +67,15 @@ def test_of_two_workers_one_gets_the_check() -> None:
     # The worker died: its check is due again, within fifteen seconds.
     assert len(claim_due(now=later(lease_s + 1), limit=10)) == 1
     assert lease_s + 1 < 15
+
+
+def test_checks_of_a_worker_that_died_are_spread() -> None:
+    """Their claims end at one moment, and hundreds at once would stay together from then on."""
+    checked_host(upstreams=[UpstreamSpec(address="10.0.0.7", port=port) for port in (1, 2, 3)], timeout_s=5.0)
+    assert len({claim.due_at for claim in claims_of_all(NOW)}) == 1
+    drawn = iter((0.0, 0.5, 0.9))
+    claims = claim_due(now=later(20), limit=10, draw=lambda: next(drawn))
+    assert sorted(claim.due_at for claim in claims) == [later(20), later(20.5), later(20.9)]
 
 
 def test_no_more_are_taken_than_can_be_done() -> None:

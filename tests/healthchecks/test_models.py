@@ -4,7 +4,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from healthchecks.models import HealthCheck, HealthSample, HealthTransition, UpstreamHealth
+from healthchecks.models import HealthCheck, HealthSummary, HealthTransition, UpstreamHealth
 from tests.healthchecks.examples import NOW, checked, checked_host
 
 pytestmark = pytest.mark.django_db
@@ -45,7 +45,7 @@ def test_rows_say_what_they_are() -> None:
     assert str(host.health_check) == f"health check of host {host.pk}"
     assert str(UpstreamHealth.objects.get()) == f"{upstream_id}: unhealthy"
     assert str(HealthTransition.objects.get()) == f"unknown -> unhealthy at {NOW}"
-    assert str(HealthSample.objects.get()) == f"connection_refused at {NOW}"
+    assert str(HealthSummary.objects.get()) == f"1 checks in 60 s from {int(NOW.timestamp()) // 60 * 60}"
 
 
 def test_history_goes_with_its_upstream() -> None:
@@ -53,4 +53,4 @@ def test_history_goes_with_its_upstream() -> None:
     host = checked_host(unhealthy_after=1)
     checked(NOW, is_ok=False)
     host.delete()
-    assert not any(model.objects.exists() for model in (UpstreamHealth, HealthTransition, HealthSample))
+    assert not any(model.objects.exists() for model in (UpstreamHealth, HealthTransition, HealthSummary))

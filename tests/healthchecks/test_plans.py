@@ -17,7 +17,7 @@ from tests.hosts.examples import LEAF, mtls
 from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.services import spec_of
-from upstream_tls.tls.context import build_context
+from upstream_tls.tls.context import SharedContexts, build_context
 
 pytestmark = pytest.mark.django_db
 
@@ -109,7 +109,7 @@ def test_an_exception_from_verification_ends_with_its_date() -> None:
     host = checked_host()
     update_host(host=host, spec=HostSpec(upstream_tls=changes), user=None)
     stored = Host.objects.with_configuration().get(pk=host.pk)
-    assert plans_module._plan(stored, (), now).valid_until == until
+    assert plans_module._plan(stored, SharedContexts(), (), now).valid_until == until
 
 
 def test_an_upstream_that_is_gone_has_no_job() -> None:

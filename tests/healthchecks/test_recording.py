@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from healthchecks.models import HealthSample, HealthState, HealthTransition, UpstreamHealth
+from healthchecks.models import HealthState, HealthSummary, HealthTransition, UpstreamHealth
 from healthchecks.recording import Result, record
 from hosts.specs import UpstreamSpec
 from tests.healthchecks.examples import NOW, checked, checked_host, claims_of_all, outcome
@@ -14,27 +14,25 @@ from tests.healthchecks.examples import NOW, checked, checked_host, claims_of_al
 pytestmark = pytest.mark.django_db
 
 
+MINUTE = NOW.replace(second=0, microsecond=0)
+
+
 def rounds(*well: bool) -> None:
     for number, is_ok in enumerate(well):
-        checked(NOW + datetime.timedelta(seconds=10 * number), is_ok=is_ok)
+        checked(MINUTE + datetime.timedelta(seconds=10 * number), is_ok=is_ok)
 
 
 def test_an_upstream_comes_up_and_goes_down() -> None:
-    """State, since when, and a change with its reason; each check is a sample."""
+    """State, since when, and a change with its reason; all checks are counted in their minute."""
     checked_host()
     rounds(True, True, False, False, False)
     row = UpstreamHealth.objects.get()
     assert (row.state, row.successes, row.failures, row.code) == ("unhealthy", 0, 3, "connection_refused")
-    assert row.since == NOW + datetime.timedelta(seconds=40)
+    assert row.since == MINUTE + datetime.timedelta(seconds=40)
     changes = HealthTransition.objects.order_by("at").values_list("previous", "state", "code")
     assert list(changes) == [("unknown", "healthy", ""), ("healthy", "unhealthy", "connection_refused")]
-    assert list(HealthSample.objects.order_by("at").values_list("is_ok", flat=True)) == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
+    [summary] = HealthSummary.objects.all()
+    assert (summary.count, summary.failures, summary.codes) == (5, 3, {"connection_refused": 3})
 
 
 def test_the_next_check_keeps_its_phase() -> None:
@@ -46,13 +44,36 @@ def test_the_next_check_keeps_its_phase() -> None:
     assert (row.next_due_at, row.claim) == (NOW + datetime.timedelta(seconds=10), None)
 
 
+def test_time_in_which_nobody_checked_is_unknown() -> None:
+    """From when the last check did not count any more; the state goes on, and nobody is told of a change."""
+    checked_host(healthy_after=1)
+    checked(NOW)
+    fresh_until = UpstreamHealth.objects.get().fresh_until
+    assert fresh_until == NOW + datetime.timedelta(seconds=45)
+    back = NOW + datetime.timedelta(hours=3)
+    [claim] = claims_of_all(back)
+    assert record([Result(claim=claim, outcome=outcome(at=back))], now=back) == []
+    changes = HealthTransition.objects.order_by("at").values_list("at", "previous", "state")
+    assert list(changes)[1:] == [(fresh_until, "healthy", "unknown"), (back, "unknown", "healthy")]
+    row = UpstreamHealth.objects.get()
+    assert (row.state, row.since) == ("healthy", NOW)
+
+
+def test_a_check_that_comes_in_time_leaves_no_gap() -> None:
+    """Three intervals and a restart of the worker are in time."""
+    checked_host(healthy_after=1)
+    checked(NOW)
+    checked(NOW + datetime.timedelta(seconds=45))
+    assert HealthTransition.objects.count() == 1
+
+
 def test_a_result_after_its_lease_is_void() -> None:
     """Somebody else has the claim by now."""
     checked_host()
     [claim] = claims_of_all(NOW)
     claims_of_all(NOW + datetime.timedelta(minutes=1))
     assert record([Result(claim=claim, outcome=outcome())], now=NOW) == []
-    assert not HealthSample.objects.exists()
+    assert not HealthSummary.objects.exists()
 
 
 def test_a_result_of_an_upstream_that_is_gone_is_void() -> None:
@@ -61,7 +82,7 @@ def test_a_result_of_an_upstream_that_is_gone_is_void() -> None:
     claims = claims_of_all(NOW)
     host.upstreams.all()[0].delete()
     record([Result(claim=claim, outcome=outcome()) for claim in claims], now=NOW)
-    assert HealthSample.objects.count() == 1
+    assert HealthSummary.objects.count() == 1
     assert UpstreamHealth.objects.count() == 1
 
 
@@ -72,7 +93,7 @@ def test_a_check_without_verdict_counts_for_nothing() -> None:
     record([Result(claim=claim, outcome=None)], now=NOW)
     row = UpstreamHealth.objects.get()
     assert (row.state, row.checked_at, row.claim) == (HealthState.UNKNOWN, None, None)
-    assert not HealthSample.objects.exists()
+    assert not HealthSummary.objects.exists()
 
 
 def test_what_a_stranger_wrote_is_stored_printable_and_short() -> None:

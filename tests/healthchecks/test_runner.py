@@ -1,5 +1,6 @@
 """runner: checks side by side on one loop, their results in batches."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -75,6 +76,54 @@ def test_what_hangs_holds_up_nobody_and_takes_its_place(start: Callable[..., Run
         runner.submit([work(port)])
         eventually(lambda: len(written.results) == 1, within_s=20)
         assert runner.free == 100
+
+
+def test_a_check_outlasts_the_batches_of_others(
+    start: Callable[..., Runner], written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the result of one that ended after a batch was handed over was added to that batch, and so lost."""
+
+    async def check(job: Job, **_: object) -> Outcome:
+        while job.port == 1 and not written.results:
+            await asyncio.sleep(0.01)
+        return outcome()
+
+    monkeypatch.setattr(runner_module, "check", check)
+    start().submit([work(1), work(2)])
+    eventually(lambda: len(written.results) == 2, within_s=20)
+
+
+def test_what_is_under_way_comes_before_what_is_begun(
+    start: Callable[..., Runner], written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once all that was due was begun at once, and a backlog ended after its deadlines."""
+    under_way: list[int] = []
+    most = 0
+
+    async def check(job: Job, **_: object) -> Outcome:
+        nonlocal most
+        under_way.append(job.port)
+        most = max(most, len(under_way))
+        for _turn in range(3):
+            await asyncio.sleep(0)
+        under_way.pop()
+        return outcome()
+
+    monkeypatch.setattr(runner_module, "check", check)
+    start().submit([work(1) for _ in range(200)])
+    eventually(lambda: len(written.results) == 200, within_s=20)
+    assert most <= 4
+
+
+def test_only_so_many_wait_for_their_turn(start: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker cannot begin soon is left to others, or to its next sweep."""
+    monkeypatch.setattr(runner_module, "MAX_WAITING", 3)
+    with answering(None) as silent:
+        runner = start(capacity=10)
+        runner.submit([work(silent, delay_s=60.0), work(silent, delay_s=60.0)])
+        assert runner.free == 1
+        runner.submit([work(silent, timeout_s=30.0)])
+        eventually(lambda: runner.free == 1, within_s=20)
 
 
 def test_a_check_that_breaks_costs_no_other(

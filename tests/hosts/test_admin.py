@@ -441,12 +441,18 @@ def test_workers_are_shown_and_cannot_be_changed(admin_client: Client) -> None:
     now = timezone.now()
     ProxyWorker.objects.create(worker_id="w0", generation=0, last_seen_at=now)
     with CaptureQueriesContext(connection) as few:
-        assert "Behind" in page(admin_client, WORKERS)
+        text = page(admin_client, WORKERS)
+    assert "Behind" in text
+    assert "Not heard: passive health alone" in text
     rejected = {str(host.pk): "bad key", str(uuid.uuid4()): "gone"}
     for number in (1, 2, 3):
-        ProxyWorker.objects.create(worker_id=f"w{number}", generation=1, rejected=rejected, last_seen_at=now)
+        ProxyWorker.objects.create(
+            worker_id=f"w{number}", generation=1, rejected=rejected, health_feed_is_current=True, last_seen_at=now
+        )
     with CaptureQueriesContext(connection) as many:
-        assert "Current" in page(admin_client, WORKERS)
+        text = page(admin_client, WORKERS)
+    assert "Current" in text
+    assert "Heard" in text
     assert len(many) == len(few)
     url = reverse("admin:hosts_proxyworker_change", args=["w1"])
     text = page(admin_client, url)

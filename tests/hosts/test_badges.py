@@ -27,6 +27,8 @@ def test_a_host_says_what_an_operator_must_see() -> None:
     until = datetime.datetime(2099, 3, 1, 6, tzinfo=datetime.UTC)
     host.upstream_tls = UpstreamTLSConfiguration(skip_verify=True, skip_verify_until=until)
     assert words(host) == ["TLS not verified until 2099-03-01"]
+    host.upstream_tls = UpstreamTLSConfiguration(skip_verify=True, skip_verify_until=until.replace(year=2020))
+    assert words(host) == []
     host.upstream_tls = UpstreamTLSConfiguration(enabled=True)
     assert words(host) == ["mTLS"]
 

@@ -82,6 +82,7 @@ def test_every_setting_of_upstream_tls_reaches_the_worker() -> None:
     settings: dict[str, Any] = {
         "ca_certificate": CA.pem,
         "skip_verify": True,
+        "skip_verify_until": (until := datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC)),
         "server_name": "orders.internal",
         "verify_name": "spiffe://example.org/orders",
         "min_version": "TLSv1.3",
@@ -101,7 +102,8 @@ def test_every_setting_of_upstream_tls_reaches_the_worker() -> None:
     ]
     # The maximum cannot differ from its default without excluding the minimum.
     assert untouched == ["max_version"]
-    assert {name: getattr(entry.upstream_tls, name) for name in settings} == settings
+    compiled = {**settings, "skip_verify_until": until.timestamp()}
+    assert {name: getattr(entry.upstream_tls, name) for name in settings} == compiled
     assert decode_entry(encode_entry(entry)) == entry
 
 
@@ -197,8 +199,16 @@ def test_an_exception_from_verification_ends_with_its_date() -> None:
     """Whatever the row still says: no sweep is needed for a compile to be strict."""
     until = datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC)
     host = make_host(upstream_tls=mtls(skip_verify=True, skip_verify_until=until))
-    assert compile_host(host, now=until - datetime.timedelta(seconds=1))[0].upstream_tls.skip_verify
-    assert not compile_host(host, now=until)[0].upstream_tls.skip_verify
+    before = compile_host(host, now=until - datetime.timedelta(seconds=1))[0].upstream_tls
+    assert (before.skip_verify, before.skip_verify_until) == (True, until.timestamp())
+    after = compile_host(host, now=until)[0].upstream_tls
+    assert (after.skip_verify, after.skip_verify_until) == (False, 0)
+
+
+def test_an_exception_without_an_end_has_none_in_the_entry() -> None:
+    """Only an operator ends it."""
+    tls = compile_host(make_host(upstream_tls=mtls(skip_verify=True)), now=NOW)[0].upstream_tls
+    assert (tls.skip_verify, tls.skip_verify_until) == (True, 0)
 
 
 def test_secret_values_of_rules_stand_beside_the_entry() -> None:

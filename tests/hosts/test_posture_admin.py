@@ -1,5 +1,6 @@
 """The pages "Posture" and "What if", as a browser gets them."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -172,3 +173,21 @@ def test_who_may_do_what(client: Client) -> None:
     stranger = Client()
     stranger.force_login(User.objects.create_user("nobody", is_staff=True))
     assert stranger.get(reverse("admin:hosts_posture")).status_code == 403
+
+
+def test_too_many_reports(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page says how long to wait, and keeps its filter."""
+    monkeypatch.setattr("hosts.posture_admin.count_report", lambda user_id: 41)
+    response = admin_client.get("/admin/hosts/host/posture/?mtls=yes&format=csv", follow=True)
+    assert response.redirect_chain == [("/admin/hosts/host/posture/?mtls=yes", 302)]
+    assert "Try again in 41 seconds" in response.content.decode()
+
+
+def test_too_many_reports_at_once(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Likewise, while others download theirs."""
+    monkeypatch.setattr("hosts.posture_csv._places", threading.BoundedSemaphore(1))
+    first = admin_client.get("/admin/hosts/host/posture/?format=csv")
+    response = admin_client.get("/admin/hosts/host/posture/?mtls=yes&format=csv", follow=True)
+    assert response.redirect_chain == [("/admin/hosts/host/posture/?mtls=yes", 302)]
+    assert "Try again in 10 seconds" in response.content.decode()
+    first.close()

@@ -9,7 +9,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from hosts import posture_csv
 from hosts.models import Host
-from hosts.posture_csv import HEADER, csv_lines, safe
+from hosts.posture_csv import HEADER, MAX_AT_ONCE, TooManyReports, csv_lines, csv_response, safe
 from hosts.specs import UpstreamSpec
 from tests.hosts.examples import CA, LEAF, make_host, mtls
 
@@ -85,3 +85,35 @@ def test_batches(django_assert_num_queries: DjangoAssertNumQueries, monkeypatch:
     identifiers = [host.pk for host in hosts]
     hosts[0].delete()
     assert len(list(csv_lines(identifiers, now=timezone.now()))) == 6
+
+
+def test_one_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another report waits while one is worked out, and not while a client reads what there is of it."""
+    monkeypatch.setattr(posture_csv, "BATCH", 1)
+    host_ids = [make_host(name).pk for name in ("a", "b")]
+    one, other = (csv_lines(host_ids, now=timezone.now()) for _ in range(2))
+    held: list[bool] = []
+
+    def seen(*arguments: object, **options: object) -> list[dict[str, object]]:
+        held.append(posture_csv._one_at_a_time.locked())
+        return []
+
+    assert [next(one), next(one)]  # the header, and the first host: a client that reads no further
+    assert len(list(other)) == 3
+    monkeypatch.setattr(posture_csv, "postures", seen)
+    assert list(one) == []
+    assert (held, posture_csv._one_at_a_time.locked()) == ([True], False)
+
+
+def test_no_more_than_a_few_at_once() -> None:
+    """However one ends, read to its end or not at all, another may begin."""
+    running = [posture_csv._in_a_place(iter(("a", "b"))) for _ in range(MAX_AT_ONCE)]
+    for end in (list, lambda lines: lines.close()):
+        with pytest.raises(TooManyReports, match="Try again in 10 seconds"):
+            csv_response(Host.objects.all(), now=timezone.now())
+        end(running.pop())
+        running.append(posture_csv._in_a_place(iter(("a", "b"))))
+    assert "".join(running.pop()) == "ab"
+    for lines in running:
+        lines.close()
+    assert posture_csv._places._value == MAX_AT_ONCE

@@ -8,11 +8,9 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import ValidationError
 
 from aegis_site.kernel.audit.models import AuditEntry
+from hosts.drafts import MAX_DOMAINS, MAX_UPSTREAMS, clean_domains
 from hosts.models import CompiledHost, Host
 from hosts.services import (
-    MAX_DOMAINS,
-    MAX_UPSTREAMS,
-    clean_domains,
     create_host,
     delete_host,
     delete_hosts,

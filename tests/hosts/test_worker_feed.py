@@ -79,7 +79,16 @@ def test_a_report_is_kept_and_replaced() -> None:
     feed.record_report(WorkerReport(worker_id="w1", generation=2, accepted=2, rejected=(("id", "reason"),)))
     row = ProxyWorker.objects.get()
     assert (row.generation, row.accepted, row.rejected) == (2, 2, {"id": "reason"})
+    assert not row.health_feed_is_current
     assert (timezone.now() - row.last_seen_at).total_seconds() < 5
+
+
+def test_whether_checks_are_heard_is_kept() -> None:
+    """Both ways."""
+    feed = DatabaseFeed()
+    for is_current in (True, False):
+        feed.record_report(WorkerReport(worker_id="w1", generation=1, accepted=3, health_feed_is_current=is_current))
+        assert ProxyWorker.objects.get().health_feed_is_current is is_current
 
 
 def test_failures_of_upstreams_are_kept_with_the_report() -> None:

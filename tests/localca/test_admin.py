@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
@@ -14,8 +15,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from aegis_site.kernel.audit.models import AuditEntry
 from localca.models import CertificateAuthority, IssuedCertificate, RevocationReason
-from localca.revocation import revoke_certificate
+from localca.revocation import refresh_lists, revoke_certificate
 from localca.services import ensure_authority, issue_client_certificate, issue_server_certificate
 
 pytestmark = pytest.mark.django_db
@@ -121,7 +123,7 @@ def test_downloads_of_unknown_rows(admin_client: Client, model: str) -> None:
 
 
 def test_issued_certificates_are_shown_and_cannot_be_changed(admin_client: Client) -> None:
-    """List and detail show what was issued; nothing of it can be changed or deleted."""
+    """List and detail show what was issued; nothing of it can be changed."""
     bundle = issue_client_certificate(common_name="orders.example.com", issued_for="host orders")
     record = bundle.record
     assert "orders.example.com" in page(admin_client, ISSUED)
@@ -129,8 +131,58 @@ def test_issued_certificates_are_shown_and_cannot_be_changed(admin_client: Clien
     for shown in ("DNS:orders.example.com", "host orders", record.serial_number, record.fingerprint_sha256):
         assert shown in detail
     assert 'name="_save"' not in detail
-    delete = reverse("admin:localca_issuedcertificate_delete", args=[record.pk])
-    assert admin_client.post(delete, {"post": "yes"}).status_code == 403
+
+
+def test_only_what_is_over_is_deleted(admin_client: Client) -> None:
+    """The page of a valid certificate says why not; of an expired one, the history remembers what it was."""
+    record = issue_client_certificate(common_name="orders").record
+    url = reverse("admin:localca_issuedcertificate_delete", args=[record.pk])
+    for response in (admin_client.get(url), admin_client.post(url, {"post": "yes"})):
+        assert "could never be revoked" in response.content.decode()
+    with time_machine.travel(record.not_after, tick=False):
+        admin_client.force_login(User.objects.get())
+        assert "never be revoked" not in admin_client.get(url).content.decode()
+        assert admin_client.post(url, {"post": "yes"}).status_code == 302
+    assert not IssuedCertificate.objects.exists()
+    entry = AuditEntry.objects.get(action="deleted")
+    assert (entry.target_type, entry.target_name, entry.user) == ("certificate", "CN=orders", User.objects.get())
+    assert not LogEntry.objects.exists()
+
+
+def test_several_are_deleted_at_once(admin_client: Client) -> None:
+    """All that were chosen, or none when one of them is still needed."""
+    records = [issue_client_certificate(common_name=name).record for name in ("orders", "stock")]
+    revoke_certificate(certificate=records[0], reason=RevocationReason.SUPERSEDED, user=None)
+    chosen = {"action": "delete_selected", "_selected_action": [record.pk for record in records], "post": "yes"}
+    with time_machine.travel(records[1].not_after, tick=False):
+        admin_client.force_login(User.objects.get())
+        refused = admin_client.post(reverse(ISSUED), chosen)
+        assert "the revocation list has to name it" in refused.content.decode()
+        assert IssuedCertificate.objects.count() == 2
+    with time_machine.travel(records[1].not_after + datetime.timedelta(days=2), tick=False):
+        admin_client.force_login(User.objects.get())
+        refresh_lists()
+        assert admin_client.post(reverse(ISSUED), chosen).status_code == 302
+    assert not IssuedCertificate.objects.exists()
+    assert AuditEntry.objects.filter(action="deleted").count() == 2
+
+
+def test_deleting_takes_its_right(client: Client) -> None:
+    """Neither page nor choice without it."""
+    record = issue_client_certificate(common_name="orders").record
+    viewer = sign_in(client, "view_issuedcertificate")
+    url = reverse("admin:localca_issuedcertificate_delete", args=[record.pk])
+    assert viewer.post(url, {"post": "yes"}).status_code == 403
+    assert "delete_selected" not in page(viewer, ISSUED)
+
+
+def test_the_history_of_a_certificate(admin_client: Client) -> None:
+    """Is what the audit log has of it."""
+    record = issue_client_certificate(common_name="orders").record
+    revoke_certificate(certificate=record, reason=RevocationReason.SUPERSEDED, user=None)
+    history = page(admin_client, "admin:localca_issuedcertificate_history", record.pk)
+    assert "Revoked" in history
+    assert "Issued" in history
 
 
 def test_an_issued_certificate_is_downloaded_without_its_key(client: Client) -> None:

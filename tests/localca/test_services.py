@@ -16,6 +16,7 @@ from django.db import IntegrityError, connection
 
 from aegis_site.kernel.fields import Sealed
 from aegis_site.kernel.keyring import SecretUnreadable
+from aegis_site.kernel.notifications.models import NotedEvent
 from localca import services
 from localca.models import CertificateAuthority, IssuedCertificate
 from localca.services import (
@@ -28,7 +29,7 @@ from localca.services import (
 )
 from tests.support.database import Installation, finished
 
-PROCESSES = 4
+PROCESSES = 3
 
 # Every process has found that there is no CA before the first of them stores one.
 RACER = """
@@ -236,6 +237,17 @@ def test_deleting_leaves_the_successor() -> None:
         delete_certificate(certificate=old, user=None)
     assert IssuedCertificate.objects.get() == new
     assert IssuedCertificate.objects.get().renewed_from is None
+
+
+@pytest.mark.django_db
+def test_a_renewal_is_told() -> None:
+    """With what becomes of the old certificate."""
+    old = issue_client_certificate(common_name="orders").record
+    new = renew_certificate(certificate=old, revoke_old=True, user=None).record
+    event = NotedEvent.objects.get()
+    assert (event.kind, event.title) == ("rotation", "The certificate CN=orders was renewed")
+    assert event.text == "The old one is revoked."
+    assert event.path == f"/admin/localca/issuedcertificate/{new.pk}/change/"
 
 
 @pytest.mark.django_db(transaction=True)

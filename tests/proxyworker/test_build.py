@@ -150,3 +150,27 @@ def test_a_host_whose_rules_lack_their_secret_is_refused(opened: bytes | None, r
         sealed = dataclasses.replace(sealed, open_header_secrets=lambda: opened)
     built = build(sealed)
     assert (built.rejected, built.header_rules) == (reason, (None, None))
+
+
+def test_an_exception_with_an_end_is_built_both_ways() -> None:
+    """What verifies is ready before it is needed, with the same key; only the end has it take over."""
+    settings = tls(client_certificate=CLIENT.chain_pem, skip_verify=True, skip_verify_until=2000.0)
+    built = build(loaded(entry(HTTPS, upstream_tls=settings), key_pem=CLIENT.key_pem.encode()))
+    verified = built.at(2000.0)
+    assert built.at(1999.9) is built
+    assert verified is built.verified
+    assert built.context is not None
+    assert verified.context is not None
+    assert (built.context.spec.skip_verify, verified.context.spec.skip_verify) == (True, False)
+    assert verified.context.client_chain == built.context.client_chain
+    assert (verified.verified, verified.at(9e9)) == (None, verified)
+    assert dataclasses.replace(verified, context=None) == dataclasses.replace(
+        built, context=None, verified=None, skip_verify_until=0.0
+    )
+
+
+@pytest.mark.parametrize("changes", [{"skip_verify": True}, {}, {"skip_verify_until": 2000.0}])
+def test_what_does_not_end_is_built_once(changes: dict[str, object]) -> None:
+    """Nothing is kept for later."""
+    built = build(loaded(entry(HTTPS, upstream_tls=tls(**changes))))
+    assert (built.verified, built.at(9e9)) == (None, built)

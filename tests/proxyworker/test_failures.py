@@ -1,4 +1,4 @@
-"""The last failure of each upstream, until the control plane has it."""
+"""The last failure of each upstream and code, until the control plane has it."""
 
 import pytest
 
@@ -24,14 +24,15 @@ def failures() -> LastFailures:
     return LastFailures(Time())
 
 
-def test_the_last_of_each_upstream_is_reported(failures: LastFailures) -> None:
-    """With its number since the start, oldest first."""
+def test_the_last_of_each_upstream_and_code_is_reported(failures: LastFailures) -> None:
+    """With the numbers since the start, of the upstream and of the code, oldest first."""
     failures.add("h", "u1", EXPIRED, b"id-1")
     failures.add("h", "u2", EXPIRED, b"id-2")
     failures.add("h", "u1", REFUSED, b"id-3")
-    second, first = failures.to_report()
+    first, second, third = failures.to_report()
+    assert (first.upstream_id, first.code, first.count, first.code_count) == ("u1", "expired", 2, 1)
     assert (second.upstream_id, second.at, second.count) == ("u2", 1002.0, 1)
-    assert first == UpstreamFailure(
+    assert third == UpstreamFailure(
         host_id="h",
         upstream_id="u1",
         phase="connect",
@@ -40,6 +41,7 @@ def test_the_last_of_each_upstream_is_reported(failures: LastFailures) -> None:
         request_id="id-3",
         at=1003.0,
         count=2,
+        code_count=1,
     )
 
 

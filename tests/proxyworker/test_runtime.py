@@ -9,6 +9,7 @@ import pytest
 from proxyworker import runtime
 from proxyworker.build import build
 from proxyworker.net.deadlines import Sweep
+from proxyworker.net.pool import UpstreamPool
 from proxyworker.net.route import Target
 from proxyworker.runtime import Configuration
 from proxyworker.snapshot import (
@@ -384,3 +385,105 @@ def test_access_log_of_a_host(configuration: Configuration) -> None:
     install(configuration, loaded(entry(access_log=False)), loaded(entry(domain="b.test", host_id="h2")))
     routes = [configuration.current.find(domain) for domain in (b"app.test", b"b.test")]
     assert [route.access_log for route in routes if route] == [False, True]
+
+
+# Exceptions from verification
+
+
+class Time:
+    """Seconds of Unix time that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def unix_time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def timed(unix_time: Time) -> Configuration:
+    """Nothing in force yet, at a time that the test moves."""
+    return Configuration(loop=None, sweep=Sweep(lambda: 0.0), unix_time=unix_time)  # type: ignore[arg-type]
+
+
+def excepted(until: float, host_id: str = "h1", domain: str = "app.test") -> HostEntry:
+    """A host that does not verify its upstream until then."""
+    settings = tls(skip_verify=True, skip_verify_until=until)
+    return entry(
+        upstream(scheme="https", address=f"{host_id}.internal"), upstream_tls=settings, host_id=host_id, domain=domain
+    )
+
+
+def is_verified(configuration: Configuration, domain: bytes = b"app.test") -> bool:
+    [pool] = pools(configuration, domain)
+    assert isinstance(pool, UpstreamPool)
+    assert pool.context is not None
+    return not pool.context.spec.skip_verify
+
+
+def test_an_exception_ends_at_its_time_without_being_told(timed: Configuration, unix_time: Time) -> None:
+    """Once, by name; another host's goes on."""
+    install(timed, loaded(excepted(2000)), loaded(excepted(3000, "h2", "b.test")))
+    [before] = pools(timed, b"app.test")
+    unix_time.now = 1999.9
+    assert timed.end_exceptions() == []
+    assert not is_verified(timed)
+    unix_time.now = 2000
+    assert timed.end_exceptions() == ["app.test"]
+    assert is_verified(timed)
+    assert not is_verified(timed, b"b.test")
+    assert before not in timed._pools.values()
+    assert (timed.end_exceptions(), timed.generation, timed.accepted_count) == ([], 1, 2)
+    unix_time.now = 9000
+    assert timed.end_exceptions() == ["b.test"]
+
+
+def test_an_exception_that_is_over_never_begins(timed: Configuration, unix_time: Time) -> None:
+    """As when a worker starts while nobody has ended it."""
+    unix_time.now = 2000
+    install(timed, loaded(excepted(2000)))
+    assert is_verified(timed)
+    assert timed.end_exceptions() == []
+
+
+def test_a_change_of_the_host_replaces_the_end(timed: Configuration, unix_time: Time) -> None:
+    """Later, never, or with the host itself."""
+    for host_id, domain in (("h1", "app.test"), ("h2", "b.test"), ("h3", "c.test")):
+        install(timed, loaded(excepted(2000, host_id, domain)))
+    install(timed, loaded(excepted(3000), 2), tombstone("h2", 2))
+    install(timed, loaded(entry(HTTPS, host_id="h3", domain="c.test", upstream_tls=tls(skip_verify=True)), 3))
+    unix_time.now = 2500
+    assert timed.end_exceptions() == []
+    assert not is_verified(timed)
+    assert not is_verified(timed, b"c.test")
+    unix_time.now = 3000
+    assert timed.end_exceptions() == ["app.test"]
+    assert name_at(timed, b"b.test") is None
+
+
+def test_a_domain_that_moved_stays_where_it_is(timed: Configuration, unix_time: Time) -> None:
+    """Also while the change of the host that had it is still to come."""
+    install(timed, loaded(excepted(2000)))
+    install(timed, loaded(entry(host_id="h2", domain="app.test"), 2))
+    unix_time.now = 2000
+    timed.end_exceptions()
+    route = timed.current.find(b"app.test")
+    assert route is not None
+    assert route.host_id == "h2"
+
+
+def test_what_cannot_be_verified_is_refused(timed: Configuration, unix_time: Time) -> None:
+    """Not served as before."""
+    built = build(loaded(excepted(2000)))
+    assert built.verified is not None
+    unusable = dataclasses.replace(built.verified, context=None, rejected="no trust store")
+    timed.install([dataclasses.replace(built, verified=unusable)])
+    unix_time.now = 2000
+    timed.end_exceptions()
+    assert timed.rejected == (("h1", "no trust store"),)
+    assert targets(timed) == ()

@@ -39,6 +39,7 @@ ENTRY = HostEntry(
         client_certificate="PEM",
         client_key_spki_sha256="00",
         skip_verify=True,
+        skip_verify_until=1777636800.5,
         server_name="n",
         verify_name="spiffe://a/b",
         min_version="TLSv1.3",

@@ -1,20 +1,25 @@
 """A whole Aegis, started as an operator starts it, on a data directory and ports of its own."""
 
 import contextlib
+import functools
 import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from aegis_site.environment import BASE_DIR
+from django.conf import settings
+
+from aegis_site.environment import BASE_DIR, DATABASE_FILE
 from tests.support.polling import eventually
 from tests.support.ports import free_port
 from tests.support.processes import Process, processes_of
@@ -52,7 +57,8 @@ class Instance:
     """`with Instance(directory) as aegis:` starts `manage.py up`, waits until it is ready, and stops it by Ctrl-C.
 
     Leaving the block fails when a process is left behind. `environment` adds to or replaces the variables, `options`
-    follow the command.
+    follow the command. Its first start costs seconds of migrations, so it gets a copy of one prepared data directory,
+    with a token of the admin in it, unless it `is_new`.
     """
 
     def __init__(
@@ -62,7 +68,9 @@ class Instance:
         command: str = "up",
         options: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
+        is_new: bool = False,
     ) -> None:
+        self._is_new = is_new
         self.data_dir = data_dir
         self.web_port, self.proxy_port, self.https_port, self.metrics_port = (free_port() for _ in range(4))
         self.variables = {
@@ -81,6 +89,9 @@ class Instance:
         self._token = ""
 
     def __enter__(self) -> Self:
+        if not self._is_new and not (self.data_dir / DATABASE_FILE).exists():
+            directory, self._token = _prepared()
+            shutil.copytree(directory, self.data_dir, dirs_exist_ok=True)
         self.start()
         try:
             self.wait_until_said("Demo is ready" if self._command == "demo" else "Aegis is ready")
@@ -207,6 +218,16 @@ class Instance:
         assert answer.status == http.HTTPStatus.CREATED, answer.body
         created: dict[str, Any] = answer.json
         return created
+
+
+@functools.cache
+def _prepared() -> tuple[Path, str]:
+    """A data directory after its first start, made once in a test process, and an API token of its admin."""
+    # In what `tests/conftest.py` removes at the end.
+    model = Instance(Path(tempfile.mkdtemp(prefix="prepared-", dir=settings.AEGIS_DATA_DIR)) / "data")
+    done = model.manage("prepare", timeout_s=START_DEADLINE_S)
+    assert done.returncode == 0, done.stderr
+    return model.data_dir, model.token
 
 
 def request(

@@ -16,8 +16,13 @@ from django.urls import NoReverseMatch, URLResolver, reverse
 from django.utils import timezone
 
 from aegis_site.kernel.audit.models import AuditEntry
+from aegis_site.kernel.notifications.distribution import distribute
+from aegis_site.kernel.notifications.models import Delivery, MaintenanceWindow, NotedEvent
 from hosts.models import ProxyWorker
 from localca.services import ensure_authority, issue_client_certificate
+from tests.aegis_site.kernel.notifications.examples import NOW, at
+from tests.aegis_site.kernel.notifications.examples import channel as make_channel
+from tests.healthchecks.failures.examples import failed
 from tests.hosts.examples import make_host
 from tests.support.roles import ROLES, user_of
 from tests.support.tokens import token_of
@@ -51,8 +56,13 @@ MODELS = {
     "hosts_host": Rights(VIEW, *[OPERATE] * 3),
     "hosts_proxyworker": Rights(VIEW),
     "localca_certificateauthority": Rights(VIEW),
-    "localca_issuedcertificate": Rights(VIEW, add=ADMINISTER),
+    "localca_issuedcertificate": Rights(VIEW, add=ADMINISTER, delete=ADMINISTER),
     "audit_auditentry": Rights(VIEW),
+    "notifications_channel": Rights(*[ADMINISTER] * 4),
+    "notifications_delivery": Rights(ADMINISTER),
+    "notifications_maintenancewindow": Rights(VIEW, *[OPERATE] * 3),
+    "notifications_notedevent": Rights(VIEW),
+    "healthchecks_failuregroup": Rights(VIEW, change=OPERATE),
 }
 # Who may GET, and who may POST. Where there is nothing to send, a POST is as a GET, or 405.
 OTHERS = {
@@ -74,13 +84,17 @@ OTHERS = {
     "localca_certificateauthority_revocation_list": (VIEW, VIEW),
     "localca_issuedcertificate_renew": (ADMINISTER, ADMINISTER),
     "localca_issuedcertificate_revoke": (ADMINISTER, ADMINISTER),
+    "notifications_channel_send_test_message": (ADMINISTER, ADMINISTER),
+    "notifications_delivery_retry": (ADMINISTER, ADMINISTER),
     "hosts_host_exchange": (VIEW, OPERATE),
     "hosts_posture": (VIEW, VIEW),
     "hosts_what_if": (OPERATE, OPERATE),
+    "hosts_revert": (OPERATE, OPERATE),
     "hosts_host_test_new": (STAFF, OPERATE),
     "hosts_host_test": (STAFF, OPERATE),
     "hosts_connection_tests": (NOBODY, STAFF),  # tests of others are not there
     "hosts_host_upstream_setup": (VIEW, OPERATE),
+    "hosts_host_health": (VIEW, VIEW),
 }
 # They are for strangers, and end a session.
 WITHOUT_SESSION = {"login", "logout"}
@@ -130,15 +144,26 @@ def address(people: dict[str, User]) -> Any:
     """The address of a page, with something that is there."""
     authority = ensure_authority()
     host = make_host()
-    things = {
+    things: dict[str, Any] = {
         "auth_user": people[VIEWER],
         "auth_group": Group.objects.create(name="auditors"),
         "hosts_host": host,
         "hosts_proxyworker": ProxyWorker.objects.create(
             worker_id="a", generation=1, accepted=1, rejected={}, version="1", pid=1, last_seen_at=timezone.now()
         ),
+        "healthchecks_failuregroup": failed(host),
         "localca_certificateauthority": authority,
         "localca_issuedcertificate": issue_client_certificate(common_name="x").record,
+    }
+    channel = make_channel()
+    distribute(now=timezone.now())
+    things |= {
+        "notifications_channel": channel,
+        "notifications_delivery": Delivery.objects.get(),
+        "notifications_notedevent": NotedEvent.objects.get(),  # of the failure above
+        "notifications_maintenancewindow": MaintenanceWindow.objects.create(
+            name="move", begins_at=NOW, ends_at=at(hours=1), whole_site=True
+        ),
     }
     tokens = {person: token_of(user) for person, user in people.items()}
     things["audit_auditentry"] = AuditEntry.objects.earliest("pk")
@@ -146,6 +171,8 @@ def address(people: dict[str, User]) -> Any:
     def address(name: str, person: str) -> str:
         mine = things | {"access_apitoken": tokens.get(person, tokens[NO_ROLE])}
         thing = next((thing for label, thing in mine.items() if name.startswith(f"{label}_")), None)
+        if name == "hosts_revert":
+            return reverse("admin:hosts_revert", args=[AuditEntry.objects.earliest("pk").pk])
         for arguments in ([], [getattr(thing, "pk", "1")], [host.pk], [uuid.UUID(int=1)], ["hosts"], ["1", "1"]):
             with suppress(NoReverseMatch):
                 return reverse(f"admin:{name}", args=arguments)
@@ -158,7 +185,7 @@ def is_refused(response: Any) -> bool:
     return response.status_code in {403, 404}
 
 
-@pytest.mark.parametrize("person", PEOPLE)
+@pytest.mark.parametrize("person", [*PEOPLE[:-1], pytest.param(PEOPLE[-1], marks=pytest.mark.soak)])
 def test_everybody_gets_what_the_table_says(client: Client, people: dict[str, User], address: Any, person: str) -> None:
     """Refused is 403, or 404 where even being there is not told; a page that is not refused does not fail."""
     client.force_login(people[person])

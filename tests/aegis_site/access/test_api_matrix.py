@@ -31,6 +31,7 @@ SIGNED_IN = PUBLIC - {ANONYMOUS}
 VIEW = SIGNED_IN - {NO_ROLE}
 OPERATE = frozenset({OPERATOR, ADMINISTRATOR})
 ADMINISTER = frozenset({ADMINISTRATOR})
+READ_GUARDED = ADMINISTER | {READ_TOKEN}
 
 # HEAD is where GET is, and OPTIONS everywhere, for whom may view.
 EXPECTED: dict[str, dict[str, frozenset[str]]] = {
@@ -44,6 +45,7 @@ EXPECTED: dict[str, dict[str, frozenset[str]]] = {
     "hosts/{}/prove-enforcement": {"POST": OPERATE},
     "hosts/{}/posture": {"GET": VIEW},
     "hosts/{}/health": {"GET": VIEW},
+    "hosts/{}/health/history": {"GET": VIEW},
     "hosts/import": {"POST": OPERATE},
     "hosts/export": {"GET": VIEW, "POST": ADMINISTER},
     "posture": {"GET": VIEW},
@@ -59,8 +61,21 @@ EXPECTED: dict[str, dict[str, frozenset[str]]] = {
     "ca/crl": {"GET": PUBLIC},
     "settings": {"GET": VIEW, "PATCH": ADMINISTER},
     "settings/test-email": {"POST": ADMINISTER},
+    "notification-channels": {"GET": READ_GUARDED, "POST": ADMINISTER},
+    "notification-channels/{}": {"GET": READ_GUARDED, "PATCH": ADMINISTER, "DELETE": ADMINISTER},
+    "notification-channels/{}/test": {"POST": ADMINISTER},
+    "notification-deliveries": {"GET": READ_GUARDED},
+    "notification-deliveries/{}": {"GET": READ_GUARDED},
+    "notification-deliveries/{}/retry": {"POST": ADMINISTER},
+    "maintenance-windows": {"GET": VIEW, "POST": OPERATE},
+    "maintenance-windows/{}": {"GET": VIEW, "PATCH": OPERATE, "DELETE": OPERATE},
     "audit": {"GET": VIEW},
     "audit/{}": {"GET": VIEW},
+    "audit/{}/revert": {"POST": OPERATE},
+    "failures": {"GET": VIEW},
+    "failures/{}": {"GET": VIEW},
+    "failures/{}/acknowledge": {"POST": OPERATE},
+    "failures/{}/resolve": {"POST": OPERATE},
 }
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 IDENTIFIERS = ("00000000-0000-4000-8000-000000000000", "1", "00ff")
@@ -144,7 +159,7 @@ def send(client: Client) -> Any:
 def allowed(route: Route, method: str) -> frozenset[str]:
     expected = EXPECTED[route.path]
     if method == "OPTIONS":
-        return expected.get("GET", VIEW)
+        return expected.get("GET", READ_GUARDED if route.path.startswith("notification-") else VIEW)
     return expected["GET" if method == "HEAD" else method]
 
 

@@ -123,6 +123,18 @@ def test_what_was_typed_is_not_kept() -> None:
     assert "canary-8f2e" not in str(list(AccessAttempt.objects.values()))
 
 
+def test_a_password_typed_as_name(caplog: pytest.LogCaptureFixture) -> None:
+    """Is counted and locked like a name, but neither kept nor logged; what names a user is."""
+    assert fail("canary-8f2e", 5) == [200] * 4 + [429]
+    assert fail("alice", 1) == [200]
+    rows = [*AccessAttempt.objects.values(), *AuditEntry.objects.values()]
+    assert "canary-8f2e" not in str(rows) + caplog.text
+    assert AccessAttempt.objects.filter(username="alice").exists()
+    assert AuditEntry.objects.get(action="login_locked").target_name.startswith("unknown user •••")
+    call_command("axes_reset_username", "canary-8f2e", stdout=None)
+    assert [attempt.username for attempt in AccessAttempt.objects.all()] == ["alice"]
+
+
 def test_signing_in_again_while_signed_in(client: Client) -> None:
     """Nothing counts that is right."""
     for _ in range(7):

@@ -44,9 +44,13 @@ def test_a_viewer_only_views() -> None:
 
 
 def test_an_operator_changes_hosts_and_nothing_else() -> None:
-    """No CA, no settings, no users, no tokens of others."""
+    """And when maintenance is. No CA, no settings, no users, no tokens of others, no channels."""
     more = permissions_of(Role.OPERATOR) - permissions_of(Role.VIEWER)
-    assert {permission.partition(".")[0] for permission in more} == {"hosts", "upstream_tls", "healthchecks"}
+    of_hosts = {"hosts", "upstream_tls", "healthchecks"}
+    assert {permission.partition(".")[0] for permission in more} == of_hosts | {"notifications"}
+    assert {permission for permission in more if permission.startswith("notifications.")} == {
+        f"notifications.{verb}_maintenancewindow" for verb in ("add", "change", "delete")
+    }
     assert {"hosts.add_host", "hosts.change_host", "hosts.delete_host"} <= more
     assert {"hosts.change_proxyworker", "hosts.export_host_secrets"} & more == set()
 

@@ -167,3 +167,44 @@ def test_what_is_no_number_of_a_query(text: str) -> None:
     with pytest.raises(exceptions.ValidationError) as raised:
         query(count=text)
     assert list(raised.value.get_codes()) == ["count"]
+
+
+class Shown(StrictSerializer[Any]):
+    text = serializers.CharField(read_only=True)
+    called = serializers.CharField(read_only=True)
+    nested = serializers.CharField(source="inner.text", read_only=True)
+    made = serializers.SerializerMethodField()
+    absent = serializers.CharField(required=False)
+    default = serializers.CharField(default="d")
+    nothing = serializers.CharField(read_only=True, allow_null=True)
+
+    def get_made(self, thing: Any) -> str:
+        return f"made of {thing if isinstance(thing, dict) else thing.text}"
+
+
+class Thing:
+    text = "x"
+    nothing = None
+
+    @property
+    def inner(self) -> "Thing":
+        return self
+
+    def called(self) -> str:
+        return "called"
+
+
+def test_what_is_shown_is_what_the_base_class_shows() -> None:
+    """Of objects and of dicts: attributes, methods, paths, defaults, and what is not there."""
+    values = {"text": "x", "nothing": None, "inner": {"text": "y"}, "called": "z"}
+    for thing in (Thing(), values):
+        serializer = Shown(thing)
+        assert serializer.data == serializers.Serializer.to_representation(serializer, thing)
+    assert Shown(Thing()).data["called"] == "called"
+    assert "absent" not in Shown(Thing()).data
+
+
+def test_a_field_without_its_attribute() -> None:
+    """Is the programmer's mistake, as in the base class."""
+    with pytest.raises(AttributeError, match="Got AttributeError when attempting to get a value for field `text`"):
+        _ = Outer(object()).data

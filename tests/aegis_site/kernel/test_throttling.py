@@ -9,7 +9,7 @@ import pytest
 import time_machine
 from pytest_django.fixtures import Settings
 
-from aegis_site.kernel.throttling import TooManyTests, count, count_test
+from aegis_site.kernel.throttling import REPORTS_PER_MINUTE, TooManyTests, count, count_report, count_test
 from tests.support.valkey import Valkey, running_valkey
 
 
@@ -81,3 +81,10 @@ def test_a_cache_that_hangs_costs_half_a_second(valkey: Valkey, settings: Settin
         assert 0.4 < time.monotonic() - began < 5
     finally:
         valkey.resume()
+
+
+def test_reports_have_a_rate_of_their_own(valkey: Valkey) -> None:
+    """Each user has so many a minute, whatever else was asked for."""
+    with time_machine.travel("2026-01-01 12:00:10+00:00", tick=False):
+        assert [count_report(1) for _ in range(REPORTS_PER_MINUTE + 1)] == [*[None] * REPORTS_PER_MINUTE, 50]
+        assert count_report(2) is None

@@ -1,5 +1,6 @@
 """Health checks in the HTTP API."""
 
+import datetime
 import json
 import uuid
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from django.test import Client
 
 from healthchecks.models import HealthCheck
+from hosts.specs import UpstreamSpec
 from tests.healthchecks.examples import NOW, checked, checked_host
 
 pytestmark = pytest.mark.django_db
@@ -94,7 +96,44 @@ def test_how_upstreams_stand(admin_client: Client) -> None:
     assert upstream["id"] == str(host.upstreams.get().pk)
     assert (upstream["state"], upstream["last_check"]["code"]) == ("unhealthy", "connection_refused")
     assert [change["state"] for change in upstream["transitions"]] == ["unhealthy"]
-    assert upstream["uptime_24h_percent"] == 0.0
+    assert set(upstream["uptime"]) == {"last_24h", "last_7d", "last_30d"}
+    [minute] = upstream["last_hour"]
+    assert (minute["count"], minute["failures"], minute["codes"]) == (1, 1, {"connection_refused": 1})
+    assert (minute["span_s"], minute["mean_ms"], minute["p95_ms"]) == (60, None, None)
+
+
+def test_how_upstreams_stood(admin_client: Client) -> None:
+    """A day unless asked otherwise, and of one upstream when asked; the past is there as it was."""
+    upstreams = [UpstreamSpec(address="10.0.0.7", port=port) for port in (1, 2)]
+    host = checked_host(upstreams=upstreams, healthy_after=1)
+    checked(NOW - datetime.timedelta(days=2))
+    checked(NOW)
+    url = f"{URL}/{host.pk}/health/history"
+    document = admin_client.get(url).json()
+    assert (document["step_s"], [len(found["points"]) for found in document["upstreams"]]) == (600, [1, 1])
+    one = document["upstreams"][1]["id"]
+    until = (NOW - datetime.timedelta(days=1)).isoformat()
+    document = admin_client.get(url, {"upstream": one, "range": "7d", "until": until}).json()
+    [upstream] = document["upstreams"]
+    assert (upstream["id"], document["step_s"], len(upstream["points"])) == (one, 3600, 1)
+    assert [stretch["state"] for stretch in upstream["states"]] == ["unknown", "healthy", "unknown"]
+    assert admin_client.get(url, {"upstream": str(uuid.uuid4())}).json()["upstreams"] == []
+
+
+@pytest.mark.parametrize(
+    "query", [{"until": "yesterday"}, {"until": "\0"}, {"range": "1y"}, {"range": ""}, {"upstream": "x"}, {"step": "1"}]
+)
+def test_a_history_that_cannot_be(admin_client: Client, query: dict[str, str]) -> None:
+    """Is refused at its parameter."""
+    answer = admin_client.get(f"{URL}/{checked_host().pk}/health/history", query)
+    assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (400, list(query))
+
+
+@pytest.mark.parametrize("until", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_times_that_nobody_lived_in(admin_client: Client, until: str) -> None:
+    """Are as the first and the last that Aegis knows."""
+    answer = admin_client.get(f"{URL}/{checked_host().pk}/health/history", {"until": until})
+    assert answer.status_code == 200
 
 
 def test_a_host_that_is_not_there(admin_client: Client) -> None:

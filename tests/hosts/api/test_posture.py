@@ -2,6 +2,7 @@
 
 import csv
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,6 +78,7 @@ def test_all_hosts(admin_client: Client) -> None:
         ({"expiring_within_days": "-1"}, "expiring_within_days"),
         ({"expiring_within_days": "1" * 400}, "expiring_within_days"),
         ({"expiring_within_days": "soon", "format": "csv"}, "expiring_within_days"),
+        ({"page": "6050797306056355840", "format": "csv"}, "page"),
     ],
 )
 def test_what_cannot_be_asked(admin_client: Client, query: dict[str, str], field: str) -> None:
@@ -127,3 +129,23 @@ def test_who_may_see_it(client: Client, codenames: tuple[str, ...], expected: in
     for url in (URL, f"{URL}?format=csv", f"/api/v1/hosts/{host.pk}/posture"):
         assert client.get(url).status_code == expected
     assert client.post(URL).status_code in (403, 405)
+
+
+def test_too_many_reports(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """429 with Retry-After for CSV; pages are not counted."""
+    monkeypatch.setattr("hosts.api.posture.count_report", lambda user_id: 41)
+    response = admin_client.get("/api/v1/posture?format=csv")
+    assert (response.status_code, response["Content-Type"]) == (429, "application/problem+json")
+    assert int(response["Retry-After"]) >= 41
+    assert admin_client.get("/api/v1/posture").status_code == 200
+
+
+def test_too_many_reports_at_once(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """429 as well, and the place of a report that was read is free again."""
+    monkeypatch.setattr("hosts.posture_csv._places", threading.BoundedSemaphore(1))
+    first = admin_client.get("/api/v1/posture?format=csv")
+    response = admin_client.get("/api/v1/posture?format=csv")
+    assert (response.status_code, response["Content-Type"]) == (429, "application/problem+json")
+    assert int(response["Retry-After"]) >= 10
+    assert first.getvalue()
+    assert admin_client.get("/api/v1/posture?format=csv").getvalue()

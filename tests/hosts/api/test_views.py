@@ -678,6 +678,7 @@ def test_workers(admin_client: Client) -> None:
         "is_current": True,
         "accepted": 3,
         "rejected": [{"host": "host-1", "reason": "bad CA"}, {"host": "host-2", "reason": "bad key"}],
+        "health_feed_is_current": False,
         "version": "0.1",
         "pid": 42,
     }

@@ -6,6 +6,7 @@ from django.core.exceptions import ValidationError
 from hosts.exchange.incoming import IncomingEntries
 from hosts.exchange.sealing import PassphraseSealer
 from hosts.specs import HeaderRuleSpec
+from tests.hosts.examples import make_host
 from tests.hosts.exchange.examples import PASSPHRASE, entry
 from upstream_tls.changes import KEEP
 
@@ -30,11 +31,22 @@ def test_a_key_in_clear_goes_before_the_signs() -> None:
     assert IncomingEntries(None).spec_of(entry(upstream_tls=tls), stored=None).upstream_tls.client_key == "pem"
 
 
+@pytest.mark.django_db
 def test_values_of_rules_that_are_left_out_are_to_be_kept() -> None:
-    """As in a PUT: which of the stored ones each keeps is decided there."""
+    """As in a PUT: which of the stored ones each keeps is decided there; if none can be, it is named as keys are."""
+    stored = make_host(request_headers=(HeaderRuleSpec(action="set", name="x-token", value="canary", sensitive=True),))
     rules = [{"action": "set", "name": "X-Token", "sensitive": True, "value_set": True}]
-    spec = IncomingEntries(None).spec_of(entry(request_headers=rules), stored=None)
+    document = entry(request_headers=rules, upstream_tls={"client_key_set": True})
+    with pytest.raises(ValidationError) as error:
+        IncomingEntries(None).spec_of(document, stored=None)
+    assert {path: errors[0].code for path, errors in error.value.error_dict.items()} == dict.fromkeys(
+        ("upstream_tls.client_key", "request_headers[0].value"), "secret_left_out"
+    )
+    spec = IncomingEntries(None).spec_of(entry(request_headers=rules), stored=stored)
     assert spec.request_headers == (HeaderRuleSpec(action="set", name="X-Token", value=KEEP, sensitive=True),)
+    rules[0]["action"] = "add"
+    with pytest.raises(ValidationError, match="no such rule"):
+        IncomingEntries(None).spec_of(entry(request_headers=rules), stored=stored)
 
 
 def test_a_sealed_value_opens_at_the_field_it_was_sealed_for(sealer: PassphraseSealer) -> None:

@@ -7,13 +7,14 @@ import pytest
 from OpenSSL import SSL
 
 from proxyworker.build import build
-from proxyworker.snapshot import HostEntry, UpstreamTLS
+from proxyworker.snapshot import HostEntry
+from tests.proxyworker.entries import tls_of
 from tests.proxyworker.net.memory import Dialler, MemoryTransport
 from tests.proxyworker.net.proxy import GET, OK, MemoryProxy, entry, loaded, upstream
 from upstream_tls.tls.spec import TLS_VERSIONS, UpstreamTLSSpec
 from upstream_tls.zoo.member import settings
 from upstream_tls.zoo.pki import PKI
-from upstream_tls.zoo.servers import TLSUpstream
+from upstream_tls.zoo.servers import TLSUpstream, answer
 
 VERSIONS = pytest.mark.parametrize("version", TLS_VERSIONS)
 
@@ -55,14 +56,7 @@ class TLSPeer:
 
 def proxy_for(dialler: Dialler, spec: UpstreamTLSSpec) -> MemoryProxy:
     """A data plane whose one host has these TLS settings."""
-    tls = UpstreamTLS(
-        client_certificate=spec.client_chain_pem.decode(),
-        ca_certificate=spec.ca_pem.decode(),
-        server_name=spec.server_name,
-        min_version=spec.min_version,
-        max_version=spec.max_version,
-    )
-    host: HostEntry = entry(upstream(scheme="https"), upstream_tls=tls)
+    host: HostEntry = entry(upstream(scheme="https"), upstream_tls=tls_of(spec))
     proxy = MemoryProxy(dialler)
     built = build(loaded(host, generation=2, key_pem=spec.client_key_pem))
     assert not built.rejected
@@ -170,3 +164,60 @@ def test_certificate_of_an_unknown_authority_is_told(pki: PKI, dialler: Dialler,
         "x509: certificate signed by unknown authority",
     )
     assert b"x509" not in client.received
+
+
+PAGE = answer("400 Bad Request", "<center>No required SSL certificate was sent</center>")
+CHUNKED_PAGE = (
+    b"HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n1a\r\nThe SSL certificate error!\r\n0\r\n\r\n"
+)
+
+
+def answered(pki: PKI, dialler: Dialler, data: bytes, piece_bytes: int = 65_536, request: bytes = GET) -> MemoryProxy:
+    """A data plane whose upstream took the certificate and answers with `data`."""
+    proxy = proxy_for(dialler, settings(pki))
+    client = proxy.client(request)
+    server = TLSUpstream(identity=pki.server(), clients=(pki.clients_root,), takes_any_client=True)
+    peer = TLSPeer(server, proxy.accept())
+    peer.shake_hands()
+    for start in range(0, len(data), piece_bytes):
+        peer.session.send(data[start : start + piece_bytes])
+        peer.give()
+    proxy.settle()
+    assert data.partition(b"\r\n")[0] in client.received
+    assert b"request id" not in client.received
+    return proxy
+
+
+@pytest.mark.parametrize("piece_bytes", [7, 65_536])
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (PAGE, "client_certificate_required"),
+        (CHUNKED_PAGE, "client_certificate_rejected"),
+        (answer("421 Misdirected Request"), "unrecognized_name"),
+    ],
+)
+def test_refusal_in_http_is_passed_on_and_told(
+    pki: PKI, dialler: Dialler, data: bytes, code: str, piece_bytes: int
+) -> None:
+    """As a test and a check do, once, however it arrives; the client gets what the upstream said."""
+    proxy = answered(pki, dialler, data, piece_bytes)
+    assert proxy.telemetry.codes == [code]
+    [record] = proxy.telemetry.records
+    assert (record[4], record[12], record[13]) == (int(data[9:12]), code, int(data[9:12]))
+
+
+@pytest.mark.parametrize("data", [answer("400 Bad Request", "no such field"), answer("403 Forbidden", PAGE.decode())])
+def test_other_answers_are_the_applications_own(pki: PKI, dialler: Dialler, data: bytes) -> None:
+    """Whatever they say."""
+    assert answered(pki, dialler, data).telemetry.failures == []
+
+
+def test_protocol_that_aegis_does_not_speak_is_a_failure(pki: PKI, dialler: Dialler) -> None:
+    """The upstream chose HTTP/2, which the host offered: it is not sent HTTP/1.1."""
+    proxy = proxy_for(dialler, settings(pki, alpn=("h2", "http/1.1")))
+    client = proxy.client(GET)
+    TLSPeer(TLSUpstream(identity=pki.server(), alpn=b"h2"), proxy.accept()).shake_hands()
+    proxy.settle()
+    assert proxy.telemetry.codes == ["alpn_mismatch"]
+    assert client.received.startswith(b"HTTP/1.1 502 ")

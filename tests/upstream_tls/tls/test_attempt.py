@@ -4,23 +4,15 @@ import socket
 import threading
 import time
 
-import pytest
-
 from tests.support.polling import eventually
 from tests.support.ports import free_port
-from upstream_tls.tls.attempt import Deadline, attempt
+from upstream_tls.tls.attempt import attempt
 from upstream_tls.tls.context import build_context
+from upstream_tls.tls.conversation import Deadline
 from upstream_tls.tls.evidence import Stage
 from upstream_tls.tls.result import ProbeTarget
 from upstream_tls.zoo import run_zoo
 from upstream_tls.zoo.running import new_pki
-
-
-def test_deadline_counts_down_and_then_raises() -> None:
-    """Never zero, so that no socket becomes non-blocking by it."""
-    assert 0 < Deadline(5).remaining_s() <= 5
-    with pytest.raises(TimeoutError):
-        Deadline(0).remaining_s()
 
 
 def test_stages_are_recorded_as_far_as_it_came() -> None:

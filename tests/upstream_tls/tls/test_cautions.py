@@ -31,12 +31,6 @@ def test_status_of_a_wrong_name_points_at_the_host_field(status: int) -> None:
     assert "Preserve Host Header is off" in caution
 
 
-def test_answer_that_is_no_http_is_told() -> None:
-    """The TLS part is good all the same."""
-    (caution,) = cautions(seen(http_status=None), is_skipped=False, error=None)
-    assert "not HTTP/1.1" in caution
-
-
 def test_certificate_that_was_not_sent_is_told() -> None:
     """The upstream asked, and let us in without."""
     (caution,) = cautions(seen(client=OURS, client_certificate_requested=True), is_skipped=False, error=None)

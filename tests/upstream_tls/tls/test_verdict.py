@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.certificates import Authority
 from upstream_tls.tls.answer import Answer
-from upstream_tls.tls.attempt import Progress
 from upstream_tls.tls.context import build_context
+from upstream_tls.tls.conversation import Progress
 from upstream_tls.tls.evidence import HTTPRefusal, Stage
 from upstream_tls.tls.spec import UpstreamTLSSpec
 from upstream_tls.tls.verdict import evidence_without_tls, is_answered, own_expiry, without_certificate

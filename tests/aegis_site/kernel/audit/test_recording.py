@@ -143,6 +143,21 @@ def test_what_was_read_already_is_not_read_again(shelf: Shelf) -> None:
     assert entries() == [("changed", "thing 1", [("colour", "red", "green")])]
 
 
+def test_what_is_read_for_the_answer_is_not_read_again(shelf: Shelf) -> None:
+    """Unless the thing is changed once more."""
+    for changes, reads in ((1, [[1]]), (2, [[1], [1]])):
+        shelf.reads.clear()
+        with one_entry_each(user=None) as recording:
+            for number in range(changes):
+                with changing(shelf.kind, [1], user=None):
+                    shelf.stored[1] = {"colour": f"{changes} {number}"}
+                if number == 0:
+                    found = Described(name="thing 1", document=dict(shelf.stored[1]))
+                    recording.found_after(shelf.kind, 1, found)
+        assert shelf.reads == reads
+    assert [changed for _, _, ((_, _, changed),) in entries()] == ["1 0", "2 1"]
+
+
 def test_without_its_entry_a_change_does_not_happen(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     """The entry is written inside the transaction: when that fails, all is undone."""
 
@@ -169,3 +184,14 @@ def test_many_steps_are_read_once_at_their_end(shelf: Shelf) -> None:
         ("changed", "thing 2", [("colour", "blue", "white")]),
     ]
     assert shelf.reads == [[1], [2], [1, 2]]
+
+
+def test_a_note_stands_before_the_difference(shelf: Shelf) -> None:
+    """And says nothing where nothing was changed."""
+    with one_entry_each(user=None) as recording:
+        recording.remember(shelf.kind, [1, 2])
+        for identifier in (1, 2):
+            recording.note(shelf.kind, identifier, {"field": "why", "before": None, "after": "because"})
+        shelf.stored[1]["colour"] = "green"
+    [entry] = AuditEntry.objects.all()
+    assert [change["field"] for change in entry.changes] == ["why", "colour"]

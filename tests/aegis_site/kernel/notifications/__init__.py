@@ -1,0 +1,1 @@
+"""Tests of `aegis_site.kernel.notifications`."""
