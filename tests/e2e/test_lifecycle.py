@@ -17,6 +17,9 @@ from tests.support.polling import eventually
 
 pytestmark = pytest.mark.e2e
 
+# Of an idle proxy with one host.
+PROXY_RSS_MAX_BYTES = 90 * 1024 * 1024
+
 
 def test_a_second_start_on_the_same_directory_is_refused_with_the_pid(aegis: Instance) -> None:
     """One line on standard error that names the process to stop."""
@@ -58,6 +61,9 @@ def test_the_life_of_an_installation(
         assert seen(other.proxy(domain).body)["subject"] == "CN=kept"
         assert password not in other.log
         assert "Created" not in other.log
+        proxy = other.find("proxy")
+        assert proxy is not None
+        assert proxy.rss_bytes < PROXY_RSS_MAX_BYTES
         assert other.stop(signal.SIGTERM) == 0
     assert "Traceback" not in other.log
     assert aegis.metrics("/readyz").status == 200
