@@ -1,5 +1,6 @@
 """The admin site: the product's face. Pages of a model belong to its app; here is what concerns the whole."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -64,7 +65,10 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                 {**item("Hosts", "dns", "hosts_host_changelist", "hosts.view_host"), "active": _is_about_hosts},
                 item("Posture", "policy", "hosts_posture", "hosts.view_host"),
                 item("What if", "science", "hosts_what_if", "hosts.change_host"),
-                {**item("Failures", "report", "healthchecks_failuregroup_changelist", FAILURES), **_open(request)},
+                {
+                    **item("Failures", "report", "healthchecks_failuregroup_changelist", FAILURES),
+                    "badge": _badge(request, FAILURES, open_count),
+                },
                 item("Workers", "memory", "hosts_proxyworker_changelist", "hosts.view_proxyworker"),
             ],
         },
@@ -91,7 +95,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                 item("Channels", "campaign", "notifications_channel_changelist", "notifications.view_channel"),
                 {
                     **item("Messages", "outbox", "notifications_delivery_changelist", "notifications.view_delivery"),
-                    "badge": _undelivered(request),
+                    "badge": _badge(request, "notifications.view_delivery", undelivered),
                     "badge_variant": "danger",
                 },
                 item(
@@ -117,16 +121,9 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     ]
 
 
-def _undelivered(request: HttpRequest) -> int:
-    """How many messages cannot be delivered, for who may see them. One query."""
-    may_see = request.user.has_perm("notifications.view_delivery")
-    return undelivered(now=timezone.now()) if may_see else 0
-
-
-def _open(request: HttpRequest) -> dict[str, Any]:
-    """How many failures are open, for who may see them. One query."""
-    count = open_count(now=timezone.now()) if request.user.has_perm(FAILURES) else 0
-    return {"badge": count} if count else {}
+def _badge(request: HttpRequest, permission: str, count: Callable[..., int]) -> int:
+    """So many, for who may see them; none are not shown. One query."""
+    return count(now=timezone.now()) if request.user.has_perm(permission) else 0
 
 
 def _is_about_hosts(request: HttpRequest) -> bool:

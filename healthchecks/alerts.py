@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 
 from django.db.models import Count, Q
 
-from aegis_site.kernel.notifications.events import Event, EventKind, settle, tell_all
+from aegis_site.kernel.notifications.events import Event, EventKind, admin_page, host_group, settle, tell_all
 from healthchecks.models import HealthState, HealthTransition, UpstreamHealth
-from hosts.alerts import host_page
 from hosts.models import Upstream
 from upstream_tls.tls.meanings import meaning_of
 
@@ -29,14 +28,14 @@ def tell_of(transitions: Sequence[HealthTransition]) -> None:
 
 def settle_what_is_over() -> None:
     """Ends in silence what was told of upstreams that are gone, or are not checked any more. Four queries, mostly."""
-    down = UpstreamHealth.objects.filter(state=HealthState.UNHEALTHY).select_related(None)
+    down = UpstreamHealth.objects.filter(state=HealthState.UNHEALTHY)
     settle(EventKind.UPSTREAM_DOWN, lasting={f"upstream:{pk}" for pk in down.values_list("pk", flat=True)})
     settle(EventKind.HOST_WITHOUT_UPSTREAM, lasting={f"host:{pk}" for pk in _unserved(Q())})
 
 
 def _of_upstream(change: HealthTransition, upstream: Upstream) -> Iterator[Event]:
     name = f"Upstream {upstream.address}:{upstream.port} of {upstream.host.name}"
-    subject, group, path = f"upstream:{upstream.pk}", f"host:{upstream.host_id}", host_page(upstream.host)
+    subject, group, path = f"upstream:{upstream.pk}", host_group(upstream.host_id), admin_page(upstream.host)
     if change.state == HealthState.HEALTHY:
         yield Event(
             kind=EventKind.UPSTREAM_UP,
@@ -74,10 +73,10 @@ def _of_hosts(known: Sequence[tuple[HealthTransition, Upstream]]) -> Iterator[Ev
         yield Event(
             kind=EventKind.HOST_WITHOUT_UPSTREAM if is_unserved else EventKind.HOST_SERVED_AGAIN,
             subject=f"host:{host_id}",
-            group=f"host:{host_id}",
+            group=host_group(host_id),
             title=f"{upstream.host.name} {what}",
             text="None of its upstreams passes its checks." if is_unserved else "",
-            path=host_page(upstream.host),
+            path=admin_page(upstream.host),
             at=change.at,
         )
 

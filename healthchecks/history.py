@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import models
-from django.db.models import F, OuterRef, Subquery, Window
+from django.db.models import F, OuterRef, QuerySet, Subquery, Window
 from django.db.models.functions import RowNumber
 
 from healthchecks.models import HealthState, HealthSummary, HealthTransition, UpstreamHealth
@@ -119,13 +119,18 @@ def points_of(upstream_ids: Sequence[uuid.UUID], period: Period) -> dict[uuid.UU
     }
 
 
+def newest_of_each(rows: QuerySet[HealthTransition], *, limit: int) -> QuerySet[HealthTransition]:
+    """So many changes of each upstream."""
+    position = Window(RowNumber(), partition_by=F("upstream_id"), order_by=[F("at").desc(), F("pk").desc()])
+    return rows.alias(position=position).filter(position__lte=limit)
+
+
 def _changes(
     upstream_ids: Sequence[uuid.UUID], *, since: datetime.datetime, until: datetime.datetime
 ) -> defaultdict[uuid.UUID, list[tuple[datetime.datetime, HealthState]]]:
-    position = Window(RowNumber(), partition_by=F("upstream_id"), order_by=[F("at").desc(), F("pk").desc()])
     rows = HealthTransition.objects.filter(upstream__in=upstream_ids, at__gt=since, at__lt=until)
     found: defaultdict[uuid.UUID, list[tuple[datetime.datetime, HealthState]]] = defaultdict(list)
-    newest = rows.alias(position=position).filter(position__lte=MAX_CHANGES).order_by("at", "pk")
+    newest = newest_of_each(rows, limit=MAX_CHANGES).order_by("at", "pk")
     for upstream_id, at, state in newest.values_list("upstream_id", "at", "state"):
         found[upstream_id].append((at, HealthState(state)))
     return found

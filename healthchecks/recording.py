@@ -17,17 +17,17 @@ from django.db import transaction
 from healthchecks.alerts import tell_of
 from healthchecks.check import Outcome
 from healthchecks.claims import NOT_CHECKED, Claim
-from healthchecks.failures.models import Source
+from healthchecks.failures.models import MESSAGE_CHARACTERS, Source
 from healthchecks.failures.sightings import Sighting, record_sightings
 from healthchecks.models import HealthState, HealthTransition, UpstreamHealth
 from healthchecks.states import Standing, advanced, next_due
 from healthchecks.summaries import count_checks
+from hosts.upstream_failures import printable
 
 # As long as workers believe the feed; and, for short intervals, what a restart of the checks may take.
 FRESH_INTERVALS = 3
 FRESH_GRACE_S = 15.0
 
-_MAX_MESSAGE_CHARACTERS = 500
 _UPDATED = (
     "state",
     "since",
@@ -124,7 +124,7 @@ def _advance(row: UpstreamHealth, claim: Claim, outcome: Outcome) -> list[Health
     row.state, row.successes, row.failures = after.state, after.successes, after.failures
     row.checked_at, row.is_ok, row.duration_ms = outcome.at, outcome.is_ok, outcome.duration_ms
     row.fresh_until = outcome.at + datetime.timedelta(seconds=FRESH_INTERVALS * claim.interval_s + FRESH_GRACE_S)
-    row.status, row.code, row.message = outcome.status, outcome.code, _printable(outcome.message)
+    row.status, row.code, row.message = outcome.status, outcome.code, printable(outcome.message, MESSAGE_CHARACTERS)
     if after.state == before.state:
         return []
     row.since = outcome.at
@@ -138,8 +138,3 @@ def _advance(row: UpstreamHealth, claim: Claim, outcome: Outcome) -> list[Health
             message=row.message,
         )
     ]
-
-
-def _printable(text: str) -> str:
-    """What the column takes: a message may quote names from an upstream's certificate."""
-    return "".join(character if character.isprintable() else "?" for character in text)[:_MAX_MESSAGE_CHARACTERS]

@@ -9,10 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import F, Window
-from django.db.models.functions import RowNumber
-
-from healthchecks.history import UPTIME_PERIODS, Period, Range, points_of, stretches_of, uptimes
+from healthchecks.history import UPTIME_PERIODS, Period, Range, newest_of_each, points_of, stretches_of, uptimes
 from healthchecks.models import HealthState, HealthTransition, UpstreamHealth
 from healthchecks.section import SECTION
 from healthchecks.sums import Sums, mean_ms, quantile_ms
@@ -117,10 +114,8 @@ def _last_check(health: UpstreamHealth) -> dict[str, Any]:
 
 def transitions_of(upstream_ids: Sequence[uuid.UUID], *, limit: int) -> dict[uuid.UUID, list[dict[str, Any]]]:
     """Of each upstream the last changes, newest first. One query."""
-    position = Window(RowNumber(), partition_by=F("upstream_id"), order_by=[F("at").desc(), F("pk").desc()])
     found: defaultdict[uuid.UUID, list[dict[str, Any]]] = defaultdict(list)
-    rows = HealthTransition.objects.filter(upstream__in=upstream_ids).alias(position=position)
-    for row in rows.filter(position__lte=limit):
+    for row in newest_of_each(HealthTransition.objects.filter(upstream__in=upstream_ids), limit=limit):
         found[row.upstream_id].append(
             {"at": row.at, "previous": row.previous, "state": row.state, "code": row.code, "message": row.message}
         )

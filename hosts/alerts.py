@@ -8,7 +8,7 @@ import datetime
 from collections.abc import Iterator
 
 from aegis_site.kernel.certificates import CertificateFacts
-from aegis_site.kernel.notifications.events import Event, EventKind, settle, tell_all
+from aegis_site.kernel.notifications.events import Event, EventKind, admin_page, host_group, settle, tell_all
 from hosts.models import Host, ProxyWorker
 from hosts.selectors import LOST_AFTER, refusals
 from localca.selectors import active_authority
@@ -39,11 +39,11 @@ def tell_about_refusals(*, now: datetime.datetime) -> None:
             Event(
                 kind=EventKind.CONFIGURATION_REJECTED,
                 subject=f"host:{host_id}",
-                group=f"host:{host_id}",
+                group=host_group(host_id),
                 title=f"The configuration of {host.name} is refused",
                 text="A worker cannot use it, and answers 502 for this host.",
                 details={"Reason": reasons[host_id]},
-                path=host_page(host),
+                path=admin_page(host),
                 at=now,
             )
             for host_id, host in hosts.items()
@@ -86,7 +86,7 @@ def _worker_subject(worker: ProxyWorker) -> str:
 def _expiry_of_authority(now: datetime.datetime) -> Iterator[Event]:
     authority = active_authority()
     if authority is not None:
-        page = f"/admin/localca/certificateauthority/{authority.pk}/change/"
+        page = admin_page(authority)
         yield from _expiry("The local CA", authority.facts, group="localca", path=page, now=now)
 
 
@@ -101,7 +101,7 @@ def _expiry_of_host(host: Host, now: datetime.datetime) -> Iterator[Event]:
     for use, certificates in uses:
         for facts in certificates:
             name = f"{use} of {host.name}"
-            yield from _expiry(name, facts, group=f"host:{host.pk}", path=host_page(host), now=now)
+            yield from _expiry(name, facts, group=host_group(host.pk), path=admin_page(host), now=now)
 
 
 def _expiry(name: str, facts: CertificateFacts, *, group: str, path: str, now: datetime.datetime) -> Iterator[Event]:
@@ -123,8 +123,3 @@ def _expiry(name: str, facts: CertificateFacts, *, group: str, path: str, now: d
         path=path,
         at=now,
     )
-
-
-def host_page(host: Host) -> str:
-    """Where the admin shows a host."""
-    return f"/admin/hosts/host/{host.pk}/change/"

@@ -74,14 +74,14 @@ class RulesAsStored:
     def __init__(self, stored: Iterable[StoredRule], rules: Iterable[HeaderRuleSpec]) -> None:
         self._stored: dict[tuple[str, str], list[StoredRule]] = defaultdict(list)
         for rule in stored:
-            self._stored[_key(rule["action"], rule["name"])].append(rule)
-        counts = Counter(_key(rule.action, rule.name) for rule in rules)
+            self._stored[rule_key(rule["action"], rule["name"])].append(rule)
+        counts = Counter(rule_key(rule.action, rule.name) for rule in rules)
         # With one of several gone, order does not say which of them is meant.
         self._ambiguous = {key for key, found in self._stored.items() if 1 < len(found) != counts[key]}
 
     def stored(self, rule: HeaderRuleSpec, secrets: HeaderSecrets) -> StoredRule:
         """A rule as it is to be stored if it may. Call it for each rule in order. Raises ValidationError."""
-        key = _key(rule.action, rule.name)
+        key = rule_key(rule.action, rule.name)
         plain = {"action": rule.action, "name": rule.name}
         if rule.action == "remove":
             return {**plain, "value": ""}
@@ -102,5 +102,6 @@ class RulesAsStored:
         return {**plain, "value": value}
 
 
-def _key(action: str, name: str) -> tuple[str, str]:
+def rule_key(action: str, name: str) -> tuple[str, str]:
+    """By what the rule is found whose value is kept."""
     return action, name.lower()

@@ -18,7 +18,7 @@ from aegis_site.kernel.audit.models import AuditEntry
 from aegis_site.kernel.audit.recording import one_entry_each
 from aegis_site.kernel.errors import AegisError
 from hosts.api.serializers import HostSerializer, spec_of
-from hosts.audit import HOSTS
+from hosts.audit import HOSTS, described
 from hosts.models import Host
 from hosts.revert_plan import NOTE, Plan, plan_revert
 from hosts.services import update_host
@@ -81,8 +81,9 @@ def revert(
         return reversal
     _check(reversal.plan)
     with one_entry_each(user=user) as recording:
-        recording.remember(HOSTS, [reversal.host.pk], action=REVERTED)
-        recording.note(HOSTS, reversal.host.pk, Change(field=NOTE, before=None, after=entry.pk))
+        host = reversal.host
+        recording.remember(HOSTS, [host.pk], action=REVERTED, found={host.pk: described(host)})
+        recording.note(HOSTS, host.pk, Change(field=NOTE, before=None, after=entry.pk))
         _apply(reversal, user)
     if is_dry_run:
         transaction.set_rollback(True)

@@ -31,11 +31,12 @@ def record_failures(
     *, worker: ProxyWorker, run: str = "", reported: Sequence[Reported], now: datetime.datetime
 ) -> None:
     """Keep the last failure of each upstream that still exists, and tell observers of all. Two queries of its own."""
-    last: dict[uuid.UUID, Reported] = {}
-    bounded = sorted(reported[:MAX_REPORTED_FAILURES], key=lambda failure: failure.at)
-    for failure in bounded:
-        if (upstream_id := _identifier(failure.upstream_id)) is not None:
-            last[upstream_id] = failure
+    identified = [
+        (upstream_id, failure)
+        for failure in sorted(reported[:MAX_REPORTED_FAILURES], key=lambda failure: failure.at)
+        if (upstream_id := _identifier(failure.upstream_id)) is not None
+    ]
+    last = dict(identified)
     if not last:
         return
     # Locked, so that none is deleted before its failure is written; in order, so that two reports cannot block each
@@ -49,7 +50,7 @@ def record_failures(
         update_fields=_KEPT,
     )
     existing = set(upstreams)
-    told = [failure for failure in bounded if _identifier(failure.upstream_id) in existing]
+    told = [failure for upstream_id, failure in identified if upstream_id in existing]
     tell_of_traffic(worker_id=worker.pk, run=run, failures=told, now=now)
 
 

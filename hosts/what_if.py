@@ -34,7 +34,15 @@ from hosts.connection_tests import (
 )
 from hosts.enforcement import REFUSING_STATUSES
 from hosts.models import ConnectionTest, Host, Scheme, Upstream
-from hosts.what_if_changes import Change, Kind, candidate, checks_revocation, concerned_hosts, note_on
+from hosts.what_if_changes import (
+    Change,
+    Kind,
+    candidate,
+    checks_revocation,
+    concerned_hosts,
+    issuer_of,
+    note_on,
+)
 from upstream_tls.models import UpstreamTLSConfiguration
 
 ANSWER_WITHIN_S = 30.0
@@ -252,22 +260,26 @@ def _not_tested(attempt: _Attempt, code: str, message: str) -> UpstreamOutcome:
 
 
 def _on_revocation(hosts: Sequence[Host], fingerprint: str) -> dict[uuid.UUID, list[UpstreamOutcome]]:
-    """By host, the upstreams that showed this certificate when they were last tested. One query, and one each."""
+    """By host, the upstreams that showed this certificate when they were last tested. Two queries."""
     tests = last_tests_that_saw(fingerprint, [host.pk for host in hosts])
     outcomes: dict[uuid.UUID, list[UpstreamOutcome]] = {}
+    if not tests:
+        return outcomes
+    issuer = issuer_of(fingerprint)
     for host in hosts:
-        for upstream in host.upstreams.all():
-            if upstream.enabled and upstream.pk in tests:
-                outcomes.setdefault(host.pk, []).append(_revoked(host, upstream, tests[upstream.pk], fingerprint))
+        upstreams = [upstream for upstream in host.upstreams.all() if upstream.enabled and upstream.pk in tests]
+        if upstreams:
+            is_checked = checks_revocation(host, issuer)
+            outcomes[host.pk] = [_revoked(one, tests[one.pk], is_checked=is_checked) for one in upstreams]
     return outcomes
 
 
-def _revoked(host: Host, upstream: Upstream, test: ConnectionTest, fingerprint: str) -> UpstreamOutcome:
+def _revoked(upstream: Upstream, test: ConnectionTest, *, is_checked: bool) -> UpstreamOutcome:
     now: Document = test.result or {}
     seen = f"It showed this certificate when it was tested at {test.created_at:%Y-%m-%d %H:%M} UTC"
     if not now["success"]:
         verdict, code, message = Verdict.ALREADY_FAILING, "", f"{seen}."
-    elif checks_revocation(host, fingerprint):
+    elif is_checked:
         verdict, code = Verdict.BREAKS, "revoked"
         message = f"{seen}, and would be refused as soon as the CA's new revocation list is stored here."
     else:

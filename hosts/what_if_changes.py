@@ -134,13 +134,17 @@ def note_on(host: Host, change: Change) -> str:
     return ""
 
 
-def checks_revocation(host: Host, fingerprint: str) -> bool:
-    """Whether the host looks at a revocation list of whoever issued this certificate of the local CA. One query."""
+def issuer_of(fingerprint: str) -> x509.Name:
+    """Whoever issued this certificate of the local CA. One query."""
+    issued = IssuedCertificate.objects.get(fingerprint_sha256=fingerprint)
+    return x509.load_pem_x509_certificate(issued.chain_pem.encode("ascii")).issuer
+
+
+def checks_revocation(host: Host, issuer: x509.Name) -> bool:
+    """Whether the host looks at a revocation list of this CA."""
     configuration = host.upstream_configuration
     if configuration.is_verification_skipped(timezone.now()):
         return False
-    issued = IssuedCertificate.objects.get(fingerprint_sha256=fingerprint)
-    issuer = x509.load_pem_x509_certificate(issued.chain_pem.encode("ascii")).issuer
     return any(crl.issuer == issuer for crl in configuration.revocation_lists)
 
 

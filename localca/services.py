@@ -22,7 +22,7 @@ from aegis_site.kernel.audit.services import record as record_change
 from aegis_site.kernel.certificates import describe
 from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.fields import Sealed
-from aegis_site.kernel.notifications.events import Event, EventKind, tell
+from aegis_site.kernel.notifications.events import Event, EventKind, admin_page, tell
 from localca import profiles
 from localca.keys import KeyType, PrivateKey, PublicKey, UnsupportedKey, generate_key, key_to_pem, supported_key
 from localca.models import CERTIFICATE_TYPE, CertificateAuthority, IssuedCertificate, Purpose, RevocationReason, Status
@@ -172,7 +172,7 @@ def _renewal(old: IssuedCertificate, new: IssuedCertificate, *, is_revoked: bool
         title=f"The certificate {new.subject} was renewed",
         at=timezone.now(),
         text="The old one is revoked." if is_revoked else f"The old one stays valid until {old.not_after:%Y-%m-%d}.",
-        path=f"/admin/localca/issuedcertificate/{new.pk}/change/",
+        path=admin_page(new),
     )
 
 

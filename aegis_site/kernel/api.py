@@ -114,6 +114,10 @@ class _Requests(APIView):
         check_if_match(request, current)
 
 
+# An id in a path.
+UUID_PATTERN = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+
+
 class ApiView(_Requests):
     """A view of `/api/v1`."""
 

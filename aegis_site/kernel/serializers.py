@@ -17,6 +17,14 @@ from aegis_site.kernel.certificates import CertificateFacts
 M = TypeVar("M")
 
 
+class Texts(serializers.ListField):
+    """Texts, of which the OpenAPI document says what `document` says besides."""
+
+    def __init__(self, *, document: dict[str, Any], **options: Any) -> None:
+        super().__init__(required=False, **options)
+        self.document = document
+
+
 class StrictSerializer(serializers.Serializer[M]):
     """Refuses fields that it does not know, so that a misspelt or unsupported one is never dropped in silence.
 

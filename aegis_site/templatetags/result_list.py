@@ -75,6 +75,7 @@ class Column:
         self._around, self._around_moments = (
             _cell(tag, [*classes, *more], heading, _ID).split(_ID) for more in ((), ("nowrap",))
         )
+        self._empty = cl.model_admin.get_empty_value_display()
         self._rendered: dict[Any, str] = {}
 
     def __call__(self, row: Model) -> str:
@@ -85,7 +86,7 @@ class Column:
     def _text(self, row: Model) -> tuple[Any, bool]:
         """What the cell says, and whether that must not wrap."""
         admin = self._cl.model_admin
-        empty = admin.get_empty_value_display()
+        empty = self._empty
         try:
             field, attr, value = lookup_field(self._name, row, admin)
         except ObjectDoesNotExist:

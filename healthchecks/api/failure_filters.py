@@ -6,7 +6,7 @@ from django_filters import rest_framework as filters
 
 from aegis_site.kernel.filters import BooleanFilter, ChoiceFilter, IdentifierFilter, MomentFilter, TextFilter
 from healthchecks.failures.models import FailureGroup, FailureState, Source
-from healthchecks.failures.selectors import muted
+from healthchecks.failures.selectors import met_by, muted
 
 
 class FailureFilter(filters.FilterSet):
@@ -27,7 +27,7 @@ class FailureFilter(filters.FilterSet):
 
     def met_by(self, queryset: QuerySet[FailureGroup], name: str, source: str) -> QuerySet[FailureGroup]:
         """Has a count there."""
-        return queryset.filter(**{f"{Source(source).value}_count__gt": 0})
+        return queryset.filter(met_by(Source(source)))
 
     def is_muted(self, queryset: QuerySet[FailureGroup], name: str, wanted: bool) -> QuerySet[FailureGroup]:
         """At this moment."""

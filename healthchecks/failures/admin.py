@@ -11,7 +11,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -21,7 +21,7 @@ from aegis_site.kernel.admin import ReadOnlyAdmin, action, display
 from aegis_site.kernel.audit.audited_admin import AuditedAdmin
 from aegis_site.kernel.audit.panels import entry_views
 from healthchecks.failures.models import FailureGroup, FailureState, Source
-from healthchecks.failures.selectors import BEFORE, changes_before, failure_groups
+from healthchecks.failures.selectors import BEFORE, changes_before, failure_groups, met_by
 from healthchecks.failures.standing import FAILURES, acknowledge, mute, resolve
 from hosts.badges import badge, badges
 from hosts.connection_test_panel import ago
@@ -47,7 +47,7 @@ class SourceFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[FailureGroup]) -> QuerySet[FailureGroup]:
         value = self.value()
-        return queryset.filter(Q(**{f"{value}_count__gt": 0})) if value in Source.values else queryset
+        return queryset.filter(met_by(Source(value))) if value in Source.values else queryset
 
 
 @admin.register(FailureGroup)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from django.db.models import F, Q, QuerySet
 
 from aegis_site.kernel.audit.models import AuditEntry
-from healthchecks.failures.models import FailureGroup, FailureState
+from healthchecks.failures.models import FailureGroup, FailureState, Source
 from hosts.audit import HOSTS
 
 # What was changed so long before a failure may be why.
@@ -29,6 +29,11 @@ def failure_groups() -> QuerySet[FailureGroup]:
 def muted(now: datetime.datetime) -> Q:
     """Those of which nobody wants to hear now."""
     return Q(muted_until__isnull=False, muted_until__gt=now)
+
+
+def met_by(source: Source) -> Q:
+    """Those that were met there at least once."""
+    return Q(**{f"{source.value}_count__gt": 0})
 
 
 def open_count(*, now: datetime.datetime) -> int:

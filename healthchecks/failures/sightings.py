@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models import Case, IntegerField, Value, When
 
-from aegis_site.kernel.notifications.events import Event, EventKind, tell_all
+from aegis_site.kernel.notifications.events import Event, EventKind, admin_page, host_group, tell_all
 from healthchecks.failures.causes import is_tls
 from healthchecks.failures.models import MESSAGE_CHARACTERS, FailureGroup, FailureState, Source
 from hosts.models import ConnectionTest, Upstream
@@ -23,9 +23,6 @@ from hosts.upstream_failures import MAX_COUNT, printable
 from upstream_tls.tls.meanings import meaning_of
 
 MAX_GROUPS_PER_HOST = 500
-
-# The Celery worker has no admin that could be asked.
-PAGE = "/admin/healthchecks/failuregroup/{}/change/"
 
 _COUNTS = {Source.TRAFFIC: "traffic_count", Source.CHECK: "check_count", Source.TEST: "test_count"}
 _UPDATED = (
@@ -165,11 +162,11 @@ def _event(group: FailureGroup, upstream: Upstream) -> Event:
         kind=EventKind.TLS_FAILURE,
         # Each time that it opens it is a new one: nothing tells that it has ended.
         subject=f"failure:{group.pk}:{group.opened_at.timestamp():.0f}",
-        group=f"host:{group.host_id}",
+        group=host_group(group.host_id),
         title=f"{upstream.host.name}: TLS to {upstream} fails, {group.code}",
         at=group.opened_at,
         text=group.message,
-        path=PAGE.format(group.pk),
+        path=admin_page(group),
         details=details,
     )
 

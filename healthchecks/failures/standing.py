@@ -22,7 +22,6 @@ from hosts.models import ConnectionTest, ConnectionTestState, Host, Upstream
 WELL_FOR = datetime.timedelta(minutes=5)
 UNSEEN_FOR = datetime.timedelta(hours=24)
 KEPT_RESOLVED = datetime.timedelta(days=30)
-MAX_MUTED = datetime.timedelta(days=30)
 # Deleted at once.
 BATCH = 2000
 

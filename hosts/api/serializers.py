@@ -17,7 +17,7 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from aegis_site.kernel.api import CertificateFactsSerializer, StrictSerializer
-from aegis_site.kernel.serializers import facts_document
+from aegis_site.kernel.serializers import Texts, facts_document
 from aegis_site.kernel.text_formats import FORMATS
 from hosts.api.results import RejectedHostSerializer, WarningSerializer
 from hosts.api.traffic_serializers import (
@@ -54,14 +54,6 @@ class Text(serializers.CharField):
         super().__init__(allow_blank=True, trim_whitespace=False, required=False, **options)
         # What the OpenAPI document says about it besides.
         self.document = document or {}
-
-
-class Texts(serializers.ListField):
-    """Any number of them, likewise."""
-
-    def __init__(self, *, document: dict[str, Any], **options: Any) -> None:
-        super().__init__(required=False, **options)
-        self.document = document
 
 
 class Number(serializers.IntegerField):

@@ -12,7 +12,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from aegis_site.kernel.api import ApiViewSet, etag_of
+from aegis_site.kernel.api import UUID_PATTERN, ApiViewSet, etag_of
 from aegis_site.kernel.api_policy import MayChange
 from aegis_site.kernel.audit.recording import Recording, one_entry_each
 from aegis_site.kernel.filters import Filters, Ordering, Search
@@ -47,7 +47,7 @@ class HostViewSet(ApiViewSet):
     """Proxy hosts with their upstreams and upstream TLS."""
 
     serializer_class = HostSerializer
-    lookup_value_regex = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    lookup_value_regex = UUID_PATTERN
     filter_backends = [Filters, Search, Ordering]
     filterset_class = HostFilter
     search_fields = ["name", "domains__name", "upstreams__address"]
@@ -86,7 +86,8 @@ class HostViewSet(ApiViewSet):
     @transaction.atomic
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete a host with all that belongs to it; the workers forget it."""
-        delete_host(host=self._locked_host(), user=request.user)
+        self.lock_for_change()
+        delete_host(host=self.get_object(), user=request.user)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(
@@ -149,12 +150,6 @@ class HostViewSet(ApiViewSet):
         stored: Host = self.get_queryset().get(pk=host.pk)
         recording.found_after(HOSTS, stored.pk, described(stored))
         return stored
-
-    def _locked_host(self) -> Host:
-        """The host of the path, locked until the transaction ends."""
-        self.lock_for_change()
-        host: Host = self.get_object()
-        return host
 
     def _spec(self, request: Request, *, is_whole: bool) -> HostSpec:
         serializer = self.get_serializer(data=request.data, partial=not is_whole)

@@ -18,6 +18,7 @@ from hosts.api.serializers import HostSerializer, spec_of
 from hosts.exchange.documents import KEY_PLACES, Secret, SecretWriter, left_out, rule_place
 from hosts.exchange.sealing import PassphraseSealer, SealedValueUnreadable
 from hosts.field_errors import FieldErrors
+from hosts.header_secrets import rule_key
 from hosts.models import Host
 from hosts.specs import HostSpec
 from hosts.traffic import RULES
@@ -152,8 +153,7 @@ def _sealed_values(entry: dict[str, Any], place: str) -> Iterator[str]:
 
 
 def _rule_key(rule: Mapping[str, Any]) -> tuple[str, str]:
-    """By what `hosts.header_secrets` finds the rule whose value is kept."""
-    return str(rule.get("action")), str(rule.get("name")).lower()
+    return rule_key(str(rule.get("action")), str(rule.get("name")))
 
 
 def _left_out(message: str) -> ValidationError:

@@ -10,7 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from aegis_site.kernel.api import ApiViewSet
+from aegis_site.kernel.api import UUID_PATTERN, ApiViewSet
 from aegis_site.kernel.api_policy import MayChange
 from aegis_site.kernel.filters import Filters, Ordering, Search
 from localca.api.certificate_serializers import (
@@ -36,7 +36,7 @@ class CertificateViewSet(ApiViewSet):
 
     queryset = IssuedCertificate.objects.for_display()
     serializer_class = CertificateSerializer
-    lookup_value_regex = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    lookup_value_regex = UUID_PATTERN
     filter_backends = [Filters, Search, Ordering]
     filterset_class = CertificateFilter
     search_fields = ["subject", "serial_number", "fingerprint_sha256", "issued_for"]

@@ -23,6 +23,11 @@ class RefusalWatch:
         self._answer = Answer()
         self._answer.feed(head)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can come of it."""
+        return self._answer.is_complete
+
     def feed(self, data: bytes) -> UpstreamError | None:
         """More of the body. What the operator is to be told, as soon as that is clear."""
         answer = self._answer

@@ -201,12 +201,18 @@ class UpstreamConnection(Protocol):
                 head, data = self._read_head(exchange, data)
                 if head is None:
                     return
-            if self._refusal is not None and (error := self._refusal.feed(data)) is not None:
-                self._refusal = None
-                exchange.upstream_refused(error)
+            if self._refusal is not None:
+                self._look_for_refusal(self._refusal, exchange, data)
             self._read_body(exchange, head, data)
         except (MalformedResponse, MalformedBody) as malformed:
             self._fail_exchange("malformed_response", str(malformed))
+
+    def _look_for_refusal(self, refusal: RefusalWatch, exchange: "Exchange", data: bytes) -> None:
+        error = refusal.feed(data)
+        if refusal.is_over:
+            self._refusal = None
+        if error is not None:
+            exchange.upstream_refused(error)
 
     def _read_head(self, exchange: "Exchange", data: bytes) -> tuple[ResponseHead | None, bytes]:
         """The final response's head and what follows it; interim responses are passed on as they come."""

@@ -1,19 +1,17 @@
 """Notifications as a person sets them up: a browser, a running Aegis, and a real receiver."""
 
-import base64
 import json
 import os
 
 from playwright.sync_api import BrowserContext, expect
 
+from tests.aegis_site.kernel.notifications.examples import SIGNING_SECRET
 from tests.support.browser import BROWSER_TESTS, opened
 from tests.support.instance import Instance
 from tests.support.polling import eventually
 from tests.support.receiver import receiver
 
 pytestmark = BROWSER_TESTS
-
-SECRET = f"whsec_{base64.b64encode(b'k' * 32).decode()}"
 
 
 def test_a_channel_is_set_up_and_hears_of_a_failure(administrator: BrowserContext, aegis: Instance) -> None:
@@ -25,7 +23,7 @@ def test_a_channel_is_set_up_and_hears_of_a_failure(administrator: BrowserContex
         page.get_by_label("Name").fill("on call")
         page.get_by_label("Kind").select_option("webhook")
         page.get_by_label("URL").fill(f"http://127.0.0.1:{there.port}/hook")
-        page.get_by_label("Secret", exact=True).fill(SECRET)
+        page.get_by_label("Secret", exact=True).fill(SIGNING_SECRET)
         page.get_by_label("Grouping time").fill("0")
         page.get_by_role("button", name="Save and continue editing").click()
         expect(page.get_by_text(f"http://127.0.0.1:{there.port}/…")).to_be_visible()

@@ -11,8 +11,7 @@ from healthchecks.failures.models import FailureCount, FailureGroup
 from healthchecks.models import HealthSummary
 from healthchecks.tasks import prune_health_history, settle_failures, sweep_health_checks, take_failure_counts
 from tests.healthchecks.examples import checked, checked_host
-from tests.healthchecks.failures.examples import failed
-from tests.healthchecks.failures.test_counts import keep, reported
+from tests.healthchecks.failures.examples import failed, keep, reported
 from tests.hosts.examples import make_host
 
 pytestmark = pytest.mark.django_db

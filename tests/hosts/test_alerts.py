@@ -6,8 +6,9 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from aegis_site.kernel.notifications.events import admin_page
 from aegis_site.kernel.notifications.models import NotedEvent
-from hosts.alerts import WORKERS_PAGE, host_page, tell_about_expiry, tell_about_refusals, tell_about_workers
+from hosts.alerts import WORKERS_PAGE, tell_about_expiry, tell_about_refusals, tell_about_workers
 from hosts.models import Host, ProxyWorker
 from hosts.tasks import tell_about_expiry as expiry_task
 from hosts.tasks import tell_about_workers as workers_task
@@ -102,7 +103,7 @@ def test_the_pages_are_those_of_the_admin() -> None:
     """Written out, because the sweeps run where there is no admin."""
     host = make_host("orders")
     authority = ensure_authority()
-    assert host_page(host) == reverse("admin:hosts_host_change", args=[host.pk])
+    assert admin_page(host) == reverse("admin:hosts_host_change", args=[host.pk])
     assert reverse("admin:hosts_proxyworker_changelist") == WORKERS_PAGE
     tell_about_expiry(now=at(days=36_500))
     page = reverse("admin:localca_certificateauthority_change", args=[authority.pk])

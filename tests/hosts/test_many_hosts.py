@@ -1,31 +1,27 @@
 """A thousand hosts: what an import, the lists and the reports cost.
 
-Time is that of this process's own work, the best of several runs, of requests to the WSGI application itself: the test
-client records each template, which doubles what a page costs. The bounds of most are three times what it takes: they
-hold on a busy machine and still tell when something costs a query or a parse for each host. Those of the lists are
-narrower, and in the time that a piece of plain work takes at the same moment on the same machine.
+Time is measured by `tests.support.costs`, the best of several runs. The bounds of most are three times what it takes:
+they hold on a busy machine and still tell when something costs a query or a parse for each host. Those of the lists
+are in the time that a piece of plain work takes at the same moment on the same machine.
 """
 
-import io
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.core.signals import request_finished, request_started
-from django.db import close_old_connections, connection
+from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from aegis_site.wsgi import application
 from hosts.exchange.importing import ImportOptions, Outcome, finish, import_hosts
 from hosts.models import Host
 from hosts.posture_csv import csv_response
 from tests.hosts.examples import CA, SITE
 from tests.hosts.exchange.examples import entry, exported, imported
 from tests.support.certificates import Authority
+from tests.support.costs import get, one_connection, too_slow, work_s
 
 pytestmark = pytest.mark.django_db
 
@@ -68,70 +64,13 @@ PAGES = {
 # The lists that everybody looks at: at most so many times what `plain_work` takes, which is 10 ms where nothing else
 # runs. They take 55 ms there; with unfold's own rows, and DRF's way to read each field, 115 and 87. Beside another
 # process of tests up to nine times were seen.
-LISTS = {"API": 14.0, "admin": 14.0}
-ROUNDS, MAX_ROUNDS = 4, 16
-
-
-def get(client: Client, url: str) -> bytes:
-    """The body that a web worker would send."""
-    path, _, query = url.partition("?")
-    started: list[str] = []
-    environ = {
-        "REQUEST_METHOD": "GET",
-        "PATH_INFO": path,
-        "QUERY_STRING": query,
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "REMOTE_ADDR": "127.0.0.1",
-        "HTTP_ACCEPT": "application/json" if path.startswith("/api/") else "text/html",
-        "HTTP_COOKIE": client.cookies.output(header="", sep=";").strip(),
-        "wsgi.input": io.BytesIO(),
-        "wsgi.errors": sys.stderr,
-        "wsgi.url_scheme": "http",
-    }
-    response = application(environ, lambda status, headers: started.append(status))
-    body = b"".join(response)
-    response.close()
-    assert started == ["200 OK"]
-    return body
-
-
-def plain_work() -> None:
-    """What templates and serializers do most: look up, turn into text, escape, join."""
-    rows = [{"name": f"host{number:04}", "text": "x" * 50, "number": number} for number in range(2000)]
-    for _ in range(6):
-        "".join(f"<td>{str(value).replace('&', '&amp;')}</td>" for row in rows for value in row.values())
-
-
-def slow_lists(client: Client) -> dict[str, float]:
-    """Of the lists, those that take more than they may, measured until they do not, or too often."""
-    yardstick, taken = float("inf"), dict.fromkeys(LISTS, float("inf"))
-    for number in range(1, MAX_ROUNDS + 1):
-        yardstick = min(yardstick, work_s(plain_work))
-        for name in LISTS:
-            taken[name] = min(taken[name], work_s(lambda name=name: get(client, PAGES[name])))
-        slow = {name: taken[name] / yardstick for name in LISTS if taken[name] / yardstick >= LISTS[name]}
-        if number >= ROUNDS and not slow:
-            break
-    print({name: round(seconds, 3) for name, seconds in taken.items()}, round(yardstick, 4))  # noqa: T201
-    return slow
-
-
-def work_s(run: Callable[[], Any]) -> float:
-    """What it takes this process."""
-    before = time.process_time()
-    run()
-    return time.process_time() - before
+LISTS = {PAGES["API"]: 14.0, PAGES["admin"]: 14.0}
 
 
 @pytest.fixture
 def _one_connection() -> Iterator[None]:
-    """The test's own, in whose transaction the hosts are: a request would close it before and after."""
-    for boundary in (request_started, request_finished):
-        boundary.disconnect(close_old_connections)
-    yield
-    for boundary in (request_started, request_finished):
-        boundary.connect(close_old_connections)
+    with one_connection():
+        yield
 
 
 @pytest.mark.usefixtures("_one_connection")
@@ -152,7 +91,7 @@ def test_an_import_and_the_lists(admin_client: Client) -> None:
     print({name: round(seconds, 3) for name, seconds in taken.items()})  # noqa: T201 (seen with pytest -s)
     bounds = {"import": 30, "same again": 10, "API, 500": 3, "CSV": 6, "expiring, API": 0.6, "what if": 1.5}
     assert {name: seconds for name, seconds in taken.items() if seconds >= bounds.get(name, 0.3)} == {}
-    assert slow_lists(admin_client) == {}
+    assert too_slow(admin_client, LISTS, rounds=4, max_rounds=16) == {}
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ class ClientContext:
         state: SessionState = session.get_app_data()
         if not state.is_accepted:
             raise PeerRefused("the upstream's certificate was not checked")
-        if session.get_alpn_proto_negotiated() not in _SPOKEN_ALPN:
+        if _unspoken_protocol(session):
             raise PeerRefused("the upstream chose a protocol that Aegis does not speak")
 
     def explain(

@@ -152,7 +152,7 @@ class Conversation:
     """With an upstream without TLS; without a question it ends with the connection."""
 
     def __init__(self, address: str, port: int, question: Question | None, deadline: Deadline) -> None:
-        self.record = Progress(address=printed(address, port))
+        self.record = Progress(address=_printed(address, port))
         self.deadline = deadline
         self._name = address
         self._port = port
@@ -182,7 +182,7 @@ class Conversation:
         begun = self.deadline.clock()
         failure: OSError = OSError("no address")
         for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
-            self.record.address = printed(address[0], self._port)
+            self.record.address = _printed(address[0], self._port)
             # An address that swallows packets must leave time for the others.
             within_s = self.deadline.remaining_s() / left
             try:
@@ -324,7 +324,7 @@ def addresses_of(name: str, port: int) -> Addresses:
     return list(dict.fromkeys((family, found) for family, _, _, _, found in answers))
 
 
-def printed(address: str, port: int) -> str:
+def _printed(address: str, port: int) -> str:
     """Address and port as people write them."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 

@@ -37,12 +37,13 @@ from aegis_site.kernel.notifications.services import (
 )
 from aegis_site.kernel.throttling import TooManyTests, count_test
 
+RETRYING = "retrying"
 _STATES = {
     DeliveryState.WAITING: "info",
     DeliveryState.DELIVERED: "success",
     DeliveryState.FAILED: "danger",
+    RETRYING: "warning",
 }
-RETRYING = "retrying"
 
 
 def _state_of(state: str, attempts: int, error: str) -> tuple[str, str]:
@@ -77,7 +78,7 @@ class ChannelAdmin(AuditedAdmin):
             **{f"last_{name}": Subquery(last.values(name)[:1]) for name in ("state", "attempts", "last_error")}
         )
 
-    @display(description="Last message", label={**_STATES, RETRYING: "warning"})
+    @display(description="Last message", label=_STATES)
     def last_delivery(self, channel: Any) -> tuple[str, str] | str:
         if channel.last_state is None:
             return "-"
@@ -157,15 +158,22 @@ class DeliveryAdmin(ReadOnlyAdmin):
     list_filter = ["state", "channel"]
     list_select_related = ["channel"]
     actions_detail = ["retry"]
-    fields = ["channel", "state_label", "told", "attempts", "due_at", "first_attempt_at", "finished_at", "status"]
+    fields = [
+        "channel",
+        "state_label",
+        "told",
+        "attempts",
+        "due_at",
+        "first_attempt_at",
+        "finished_at",
+        "status",
+        "last_error",
+    ]
     readonly_fields = ["state_label", "told"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         deliveries: QuerySet[Delivery] = super().get_queryset(request)
         return deliveries.prefetch_related("events")
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return [*self.fields, "last_error"]
 
     def has_retry_permission(self, request: HttpRequest, object_id: object = None) -> bool:
         return bool(request.user.has_perm("notifications.change_delivery"))
@@ -176,7 +184,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         is_failed = delivery is not None and delivery.state == DeliveryState.FAILED
         return super().get_actions_detail(request, object_id) if is_failed else []
 
-    @display(description="State", label={**_STATES, RETRYING: "warning"})
+    @display(description="State", label=_STATES)
     def state_label(self, delivery: Delivery) -> tuple[str, str]:
         return _state_of(delivery.state, delivery.attempts, delivery.last_error)
 

@@ -20,6 +20,7 @@ from aegis_site.kernel.notifications.models import (
     MaintenanceWindow,
 )
 from aegis_site.kernel.notifications.validators import MAX_NAME_CHARACTERS, MAX_SECRET_CHARACTERS, MAX_URL_CHARACTERS
+from aegis_site.kernel.serializers import Texts
 from aegis_site.kernel.site_settings.validators import MAX_RECIPIENTS
 
 _TIME_OF_DAY = "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?"
@@ -30,14 +31,6 @@ class Text(serializers.CharField):
 
     def __init__(self, *, document: dict[str, Any], **options: Any) -> None:
         super().__init__(**options)
-        self.document = document
-
-
-class Texts(serializers.ListField):
-    """Texts, likewise."""
-
-    def __init__(self, *, document: dict[str, Any], **options: Any) -> None:
-        super().__init__(required=False, **options)
         self.document = document
 
 

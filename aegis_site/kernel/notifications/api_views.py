@@ -1,6 +1,5 @@
 """Notifications in the HTTP API. Every change goes through `notifications.services`."""
 
-import dataclasses
 from typing import Any, cast
 
 from django.db.models import QuerySet
@@ -13,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from aegis_site.kernel.api import ApiViewSet
+from aegis_site.kernel.api import UUID_PATTERN, ApiViewSet
 from aegis_site.kernel.api_policy import MayChange
 from aegis_site.kernel.filters import ChoiceFilter, Filters, Ordering, Search
 from aegis_site.kernel.notifications.api_serializers import (
@@ -33,20 +32,18 @@ from aegis_site.kernel.notifications.services import (
 )
 from aegis_site.kernel.throttling import ConnectionTestThrottle
 
-_UUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-
 
 class _Notifications(ApiViewSet):
     """What the three have in common: lists with pages, and single ones by their id."""
 
-    lookup_value_regex = _UUID
+    lookup_value_regex = UUID_PATTERN
 
     def list(self, request: Request) -> Response:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        return self._shown(self.get_object().pk)
+        return Response(self.get_serializer(self.get_object()).data)
 
     def _shown(self, key: object) -> Response:
         return Response(self.get_serializer(self.get_queryset().get(pk=key)).data)
@@ -98,8 +95,7 @@ class ChannelViewSet(_Notifications):
     @action(detail=True, methods=["post"], permission_classes=[MayChange], throttle_classes=[ConnectionTestThrottle])
     def test(self, request: Request, pk: str) -> Response:
         """Send a test message at once. 200 whenever it was tried, whatever came of it; ten seconds at most."""
-        result = dataclasses.asdict(send_test(self.get_object()))
-        return Response(ChannelTestSerializer(result).data)
+        return Response(ChannelTestSerializer(send_test(self.get_object())).data)
 
 
 class MaintenanceWindowViewSet(_Notifications):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models import Count, Q
 
-from aegis_site.kernel.notifications.events import FLAP_WINDOW
+from aegis_site.kernel.notifications.events import FLAP_WINDOW, host_group
 from aegis_site.kernel.notifications.kinds import CRITICAL, ENDS, LASTING, REMIND_AFTER, EventKind
 from aegis_site.kernel.notifications.models import (
     Channel,
@@ -34,7 +34,6 @@ from aegis_site.kernel.notifications.quiet import end_of_quiet
 EVENTS_AT_ONCE = 500
 # The group of what is told together in the morning.
 MORNING = "morning"
-HOST_GROUP = "host:"
 # The group of what is told together because too much happens.
 MANY = "many"
 # A channel sends one message in each sweep, so these take a minute.
@@ -165,13 +164,13 @@ def _when(channel: Channel, event: NotedEvent, now: datetime.datetime) -> tuple[
 
 def _windows(since: datetime.datetime, until: datetime.datetime) -> Sequence[_Window]:
     """Those that cover a part of this time. Two queries."""
-    rows = MaintenanceWindow.objects.filter(begins_at__lte=until, ends_at__gt=since)
+    rows = MaintenanceWindow.objects.filter(begins_at__lte=until, ends_at__gt=since).prefetch_related("hosts")
     return [
         _Window(
             begins_at=row.begins_at,
             ends_at=row.ends_at,
             whole_site=row.whole_site,
-            groups=frozenset(f"{HOST_GROUP}{host_id}" for host_id in row.hosts.values_list("pk", flat=True)),
+            groups=frozenset(host_group(host.pk) for host in row.hosts.all()),
         )
         for row in rows
     ]

@@ -11,7 +11,7 @@ import datetime
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from django.db import transaction
+from django.db import models, transaction
 
 from aegis_site.kernel.notifications.kinds import ENDS, EventKind, quiet_time
 from aegis_site.kernel.notifications.models import Incident, NotedEvent, Outcome
@@ -44,6 +44,16 @@ class Event:
     text: str = ""
     path: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
+
+
+def host_group(host_id: object) -> str:
+    """What happens to a host is told together, and maintenance of it is recognised, by this."""
+    return f"host:{host_id}"
+
+
+def admin_page(row: models.Model) -> str:
+    """Where the admin shows a row. Written out: the Celery worker has no admin that could be asked."""
+    return f"/admin/{row._meta.app_label}/{row._meta.model_name}/{row.pk}/change/"
 
 
 def tell(event: Event) -> None:

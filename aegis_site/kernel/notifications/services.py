@@ -80,7 +80,7 @@ def save_window(*, window: MaintenanceWindow, values: Mapping[str, Any], user: A
     is_new = window._state.adding
     if not is_new:
         window = MaintenanceWindow.objects.select_for_update().get(pk=window.pk)
-    hosts = values.get("hosts", () if is_new else list(window.hosts.all()))
+    hosts = values["hosts"] if "hosts" in values else () if is_new else list(window.hosts.all())
     with changing(WINDOWS, [window.pk], user=user):
         apply_window(window, values, hosts=hosts)
         window.save()

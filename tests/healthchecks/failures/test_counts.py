@@ -7,35 +7,14 @@ import pytest
 
 from healthchecks.failures.counts import KEPT_OF_LOST_WORKER, KEPT_OLD_RUN, forget_counts, keep_counts
 from healthchecks.failures.models import FailureCount
-from hosts.models import Host, ProxyWorker
-from proxyworker.snapshot import UpstreamFailure
+from hosts.models import ProxyWorker
 from tests.healthchecks.examples import NOW
-from tests.healthchecks.failures.examples import CODE
+from tests.healthchecks.failures.examples import CODE, keep, reported
 from tests.hosts.examples import make_host
 
 pytestmark = pytest.mark.django_db
 
 SECOND = datetime.timedelta(seconds=1)
-
-
-def reported(host: Host, **values: object) -> UpstreamFailure:
-    found = {
-        "host_id": str(host.pk),
-        "upstream_id": str(host.upstreams.all()[0].pk),
-        "phase": "tls",
-        "code": CODE,
-        "reason": "remote error: tls: unknown certificate authority",
-        "request_id": "a1-42",
-        "at": NOW.timestamp(),
-        "count": 9,
-        "code_count": 3,
-        **values,
-    }
-    return UpstreamFailure(**found)  # type: ignore[arg-type]
-
-
-def keep(*failures: UpstreamFailure, run: str = "first", now: datetime.datetime = NOW) -> None:
-    keep_counts(worker_id="edge:1", run=run, failures=failures, now=now)
 
 
 def test_a_later_report_replaces_the_count() -> None:

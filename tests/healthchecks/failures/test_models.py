@@ -4,8 +4,7 @@ import pytest
 from django.db import IntegrityError
 
 from healthchecks.failures.models import FailureCount, FailureGroup
-from tests.healthchecks.failures.examples import failed
-from tests.healthchecks.failures.test_counts import keep, reported
+from tests.healthchecks.failures.examples import failed, keep, reported
 from tests.hosts.examples import make_host
 
 pytestmark = pytest.mark.django_db

@@ -1,21 +1,18 @@
 """sightings: what is met is counted in its group."""
 
 import datetime
-from collections.abc import Iterator
 
 import pytest
 from django.urls import reverse
-from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from aegis_site.kernel.notifications.events import Event, EventKind
 from healthchecks.failures import sightings
 from healthchecks.failures.models import FailureGroup, FailureState, Source
 from healthchecks.failures.sightings import note_test, record_sightings
-from hosts.models import ConnectionTest, ConnectionTestState, Host
 from hosts.specs import UpstreamSpec
 from tests.healthchecks.examples import NOW, checked, checked_host
-from tests.healthchecks.failures.examples import CODE, failed, sighting
+from tests.healthchecks.failures.examples import CODE, connection_test, failed, sighting
 from tests.hosts.examples import make_host
 
 pytestmark = pytest.mark.django_db
@@ -25,11 +22,11 @@ TWO = (UpstreamSpec(address="10.0.0.7", port=9443), UpstreamSpec(address="10.0.0
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Event]]:
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Event]:
     """What was told."""
     events: list[Event] = []
     monkeypatch.setattr(sightings, "tell_all", events.extend)
-    return iter([events]).__next__()
+    return events
 
 
 def test_failures_are_grouped_by_upstream_and_code() -> None:
@@ -136,24 +133,6 @@ def test_a_failed_check_counts() -> None:
     checked(NOW + 2 * MINUTE)
     group = FailureGroup.objects.get(host=host)
     assert (group.code, group.check_count, group.message) == ("connection_refused", 2, "refused")
-
-
-def connection_test(host: Host, **values: object) -> ConnectionTest:
-    found = {
-        "batch": host.pk,
-        "host": host,
-        "upstream": host.upstreams.all()[0],
-        "address": "10.0.0.7",
-        "port": 9443,
-        "is_of_saved_host": True,
-        "state": ConnectionTestState.DONE,
-        "success": False,
-        "code": CODE,
-        "result": {"error": {"message": "remote error\x00"}},
-        "created_at": timezone.now(),
-        **values,
-    }
-    return ConnectionTest(**found)
 
 
 def test_a_failed_connection_test_counts() -> None:

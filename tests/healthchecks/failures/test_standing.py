@@ -20,8 +20,7 @@ from healthchecks.failures.standing import (
 from healthchecks.models import HealthState, UpstreamHealth
 from hosts.models import Host, Upstream
 from tests.healthchecks.examples import NOW
-from tests.healthchecks.failures.examples import failed
-from tests.healthchecks.failures.test_sightings import connection_test
+from tests.healthchecks.failures.examples import connection_test, failed
 from tests.hosts.examples import make_host
 
 pytestmark = pytest.mark.django_db

@@ -10,7 +10,7 @@ from healthchecks.failures.taking import take_counts
 from hosts.models import ProxyWorker
 from hosts.upstream_failures import record_failures
 from tests.healthchecks.examples import NOW
-from tests.healthchecks.failures.test_counts import keep, reported
+from tests.healthchecks.failures.examples import keep, reported
 from tests.hosts.examples import make_host
 
 pytestmark = pytest.mark.django_db
