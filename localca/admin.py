@@ -1,4 +1,7 @@
-"""Admin pages of the local CA: facts and downloads. What changes something is in `localca.issuing_admin`."""
+"""Admin pages of the local CA: facts and downloads.
+
+What changes something is in `localca.authority_admin` and `localca.issuing_admin`.
+"""
 
 import datetime
 from collections.abc import Iterable
@@ -20,6 +23,7 @@ from aegis_site.kernel.admin import ReadOnlyAdmin, action, display
 from aegis_site.kernel.audit.audited_admin import AuditedAdmin
 from aegis_site.kernel.downloads import attachment
 from aegis_site.kernel.errors import AegisError
+from localca.authority_admin import HierarchyAdmin
 from localca.bundle import (
     BUNDLE_FILE,
     CERTIFICATE_FILE,
@@ -28,11 +32,18 @@ from localca.bundle import (
     REVOCATION_LIST_FILE,
     AuthorityMissing,
     file_stem,
-    require_authority,
+    require_trust_anchors_pem,
     trust_bundle_zip,
 )
 from localca.issuing_admin import IssuingAdmin
-from localca.models import CERTIFICATE_TYPE, CertificateAuthority, IssuedCertificate, IssuedCertificateQuerySet, Status
+from localca.models import (
+    AUTHORITY_TYPE,
+    CERTIFICATE_TYPE,
+    CertificateAuthority,
+    IssuedCertificate,
+    IssuedCertificateQuerySet,
+    Status,
+)
 from localca.revocation import current_list, latest_list
 from localca.services import delete_certificate, why_needed
 
@@ -50,15 +61,20 @@ class CertificateAdmin(ReadOnlyAdmin):
 
 
 @admin.register(CertificateAuthority)
-class CertificateAuthorityAdmin(CertificateAdmin):
-    """The CA's public facts, its certificate, and the trust bundle."""
+class CertificateAuthorityAdmin(AuditedAdmin, HierarchyAdmin, CertificateAdmin):
+    """The CAs' public facts, their certificates, and the trust bundle."""
 
-    list_display = ["name", "is_active", "valid_until", "fingerprint_sha256"]
+    audit_type = AUTHORITY_TYPE
+    list_display = ["name", "role", "state_label", "has_key", "valid_until", "fingerprint_sha256"]
     list_display_links = ["name"]
-    actions_list = ["trust_bundle"]
-    actions_detail = ["certificate", "revocation_list"]
+    list_select_related = ["parent"]
+    actions_list = ["trust_bundle", *HierarchyAdmin.actions_list]
+    actions_detail = ["certificate", "revocation_list", *HierarchyAdmin.actions_detail]
     readonly_fields = [
         "name",
+        "role",
+        "state",
+        "issuer",
         "serial_number",
         "valid_from",
         "valid_until",
@@ -70,9 +86,12 @@ class CertificateAuthorityAdmin(CertificateAdmin):
         "pem",
     ]
     fieldsets = [
-        (None, {"fields": ["name", "is_active", "serial_number", "valid_from", "valid_until", "created_at"]}),
-        ("Key and fingerprint", {"fields": ["key", "fingerprint_sha256"]}),
-        ("Revocation list", {"fields": ["list_number", "list_made", "list_end"]}),
+        (
+            None,
+            {"fields": ["name", "role", "state", "issuer", "serial_number", "valid_from", "valid_until", "created_at"]},
+        ),
+        ("Key and fingerprint", {"fields": ["key", "key_exported_at", "fingerprint_sha256"]}),
+        ("Revocation list", {"fields": ["list_number", "list_made", "list_end", "crl_url"]}),
         ("Certificate", {"fields": ["pem"]}),
     ]
 
@@ -95,10 +114,10 @@ class CertificateAuthorityAdmin(CertificateAdmin):
             return self._refused(request, error)
 
     def ca_certificate_view(self, request: HttpRequest) -> HttpResponse:
-        """Download of the active CA's certificate."""
+        """Download of what peers are to trust: the root, or during a change both."""
         self._require_view_permission(request)
         try:
-            certificate_pem = require_authority().certificate_pem
+            certificate_pem = require_trust_anchors_pem()
         except AuthorityMissing as error:
             raise Http404(str(error)) from error
         return attachment(certificate_pem, media_type=CERTIFICATE_MEDIA_TYPE, file_name=CERTIFICATE_FILE)
@@ -141,6 +160,31 @@ class CertificateAuthorityAdmin(CertificateAdmin):
     def name(self, authority: CertificateAuthority) -> str:
         return str(authority)
 
+    @display(description="Role")
+    def role(self, authority: CertificateAuthority) -> str:
+        return "Root" if authority.is_root else "Intermediate"
+
+    @display(
+        description="State", label={"Issues": "success", "Trusted": "info", "Retired": "warning", "Revoked": "danger"}
+    )
+    def state_label(self, authority: CertificateAuthority) -> str:
+        return _state_of(authority)
+
+    @display(description="State")
+    def state(self, authority: CertificateAuthority) -> str:
+        return _state_of(authority)
+
+    @display(description="Key here", boolean=True)
+    def has_key(self, authority: CertificateAuthority) -> bool:
+        return authority.has_key
+
+    @display(description="Issued by")
+    def issuer(self, authority: CertificateAuthority) -> str:
+        if authority.parent is None:
+            return "itself"
+        page = reverse("admin:localca_certificateauthority_change", args=[authority.parent.pk])
+        return format_html('<a class="underline" href="{}">{}</a>', page, authority.parent)
+
     @display(description="Serial number")
     def serial_number(self, authority: CertificateAuthority) -> str:
         return authority.facts.serial_number
@@ -155,7 +199,7 @@ class CertificateAuthorityAdmin(CertificateAdmin):
 
     @display(description="Key")
     def key(self, authority: CertificateAuthority) -> str:
-        return f"{authority.facts.key_type}, sealed in the database"
+        return f"{authority.facts.key_type}, {'sealed in the database' if authority.has_key else 'not stored here'}"
 
     @display(description="SHA-256 fingerprint")
     def fingerprint_sha256(self, authority: CertificateAuthority) -> str:
@@ -165,7 +209,7 @@ class CertificateAuthorityAdmin(CertificateAdmin):
     def list_number(self, authority: CertificateAuthority) -> str:
         latest = latest_list(authority)
         if latest is None:
-            return "made when it is first asked for"
+            return "made when it is first asked for" if authority.has_key else "made by whoever has the key"
         count = len(latest.revocation_list)
         return f"{latest.number}, with {count} revoked certificate{'' if count == 1 else 's'}"
 
@@ -208,7 +252,7 @@ class IssuedCertificateAdmin(AuditedAdmin, IssuingAdmin, CertificateAdmin):
     list_filter = ["purpose", StatusFilter]
     search_fields = ["subject", "serial_number", "fingerprint_sha256", "issued_for"]
     list_per_page = 50
-    actions_detail = ["certificate", *IssuingAdmin.actions_detail]
+    actions_detail = ["certificate", "chain", *IssuingAdmin.actions_detail]
     readonly_fields = ["status", "names", "key", "pem", "predecessor", "successor"]
     fieldsets = [
         (None, {"fields": ["subject", "status", "names", "purpose", "issued_for", "authority", "created_at"]}),
@@ -225,7 +269,16 @@ class IssuedCertificateAdmin(AuditedAdmin, IssuingAdmin, CertificateAdmin):
         if issued is None:
             raise Http404("no such certificate")
         file_name = f"{file_stem(issued)}.crt"
-        return attachment(issued.certificate_pem, media_type=CERTIFICATE_MEDIA_TYPE, file_name=file_name)
+        return attachment(issued.chain_pem, media_type=CERTIFICATE_MEDIA_TYPE, file_name=file_name)
+
+    @action(description="Download chain", permissions=["view"], icon="link")
+    def chain(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The certificate as PEM, then those of the CAs up to the root: for servers that want all in one file."""
+        issued = self.get_object(request, object_id)
+        if issued is None:
+            raise Http404("no such certificate")
+        content = issued.chain_pem + issued.authority.root.certificate_pem
+        return attachment(content, media_type=CERTIFICATE_MEDIA_TYPE, file_name=f"{file_stem(issued)}-chain.crt")
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return request.user.has_perm("localca.delete_issuedcertificate")
@@ -275,6 +328,15 @@ class IssuedCertificateAdmin(AuditedAdmin, IssuingAdmin, CertificateAdmin):
     @display(description="Key")
     def key(self, issued: IssuedCertificate) -> str:
         return f"{issued.facts.key_type}, the private key is not stored here"
+
+
+def _state_of(authority: CertificateAuthority) -> str:
+    """In one word: issuing, or what became of it."""
+    if authority.revoked_at is not None:
+        return "Revoked"
+    if authority.retired_at is not None:
+        return "Retired"
+    return "Issues" if authority.is_active else "Trusted"
 
 
 def _link(certificate: IssuedCertificate | None) -> str:

@@ -1,7 +1,8 @@
 """Files to hand out: the trust bundle for the operators of upstreams, and a new certificate with its key.
 
-Laws of this module: nothing secret goes into the trust bundle, and the same CA with the same revocation list always
-gives the same bytes. A private key goes into the one zip for who had it made.
+Laws of this module: nothing secret goes into the trust bundle, and the same CAs with the same revocation lists always
+give the same bytes. What peers are to trust are roots; what they are shown by a leaf, its intermediates, they need not
+have. A private key goes into the one zip for who had it made.
 """
 
 import io
@@ -12,8 +13,8 @@ from django.template.loader import render_to_string
 
 from localca.keys import key_to_pem
 from localca.models import CertificateAuthority, IssuedCertificate
-from localca.revocation import current_list
-from localca.selectors import active_authority
+from localca.revocation import current_lists
+from localca.selectors import active_authority, trust_anchors, trust_anchors_pem
 from localca.services import IssuedBundle
 
 BUNDLE_FILE = "aegis-trust-bundle.zip"
@@ -38,37 +39,44 @@ def require_authority() -> CertificateAuthority:
     return authority
 
 
+def require_trust_anchors_pem() -> str:
+    """The file `aegis-local-ca.crt`: every root that peers are to trust. Raises AuthorityMissing."""
+    require_authority()
+    return trust_anchors_pem()
+
+
 def trust_bundle_zip() -> bytes:
     """A zip with `aegis-local-ca.crt`, `aegis-local-ca.crl` (PEM, as nginx and HAProxy read it) and `README.txt`.
 
-    Raises AuthorityMissing, and as `current_list` does.
+    During a change of the CA both roots are in it, with the lists of all. Raises AuthorityMissing, and as
+    `current_list` does.
     """
-    authority = require_authority()
-    revocation_list = current_list(authority)
+    require_authority()
+    lists = current_lists()
     context = {
-        "facts": authority.facts,
+        "anchors": [anchor.facts for anchor in trust_anchors()],
         "file": CERTIFICATE_FILE,
         "list_file": REVOCATION_LIST_FILE,
-        "list": revocation_list,
+        "lists": lists,
     }
     readme = render_to_string("localca/trust_bundle_readme.txt", context)
     files = (
-        (CERTIFICATE_FILE, authority.certificate_pem),
-        (REVOCATION_LIST_FILE, revocation_list.pem),
+        (CERTIFICATE_FILE, trust_anchors_pem()),
+        (REVOCATION_LIST_FILE, "".join(found.pem for found in lists)),
         ("README.txt", readme),
     )
     return _zip(files)
 
 
 def pair_zip(bundle: IssuedBundle, *, passphrase: bytes = b"") -> bytes:
-    """A zip with a new certificate, its key (encrypted when there is a passphrase) and the CA: for who asked for it."""
+    """A zip with a new certificate, its key (encrypted when there is a passphrase) and the root, for who asked."""
     name = file_stem(bundle.record)
     key = b"" if bundle.key is None else key_to_pem(bundle.key, passphrase=passphrase)
     return _zip(
         (
             (f"{name}.crt", bundle.chain_pem),
             (f"{name}.key", key.decode("ascii")),
-            (CERTIFICATE_FILE, bundle.record.authority.certificate_pem),
+            (CERTIFICATE_FILE, bundle.record.authority.root.certificate_pem),
         )
     )
 

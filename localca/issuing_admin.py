@@ -147,7 +147,7 @@ def _download(bundle: IssuedBundle, form: KeyFields) -> HttpResponse:
     if bundle.key is None:
         response = attachment(bundle.chain_pem, media_type=CERTIFICATE_MEDIA_TYPE, file_name=f"{stem}.crt")
     elif form.cleaned_data["form"] == PKCS12:
-        issuers = [bundle.record.authority.certificate]
+        issuers = [authority.certificate for authority in bundle.record.authority.path]
         certificate = bundle.record.certificate
         content = key_to_pkcs12(bundle.key, certificate=certificate, issuers=issuers, passphrase=passphrase)
         response = attachment(content, media_type="application/x-pkcs12", file_name=f"{stem}.p12")

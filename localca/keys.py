@@ -68,6 +68,14 @@ def supported_key(key: object) -> tuple[PublicKey, KeyType]:
     raise UnsupportedKey(f"The key is none of {', '.join(KeyType)}; an RSA key has the exponent {_RSA_EXPONENT}.")
 
 
+def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
+    """What to sign with: P-384 is as strong as SHA-384, Ed25519 hashes by itself."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return None
+    is_p384 = isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP384R1)
+    return hashes.SHA384() if is_p384 else hashes.SHA256()
+
+
 def key_to_pem(key: PrivateKey, *, passphrase: bytes = b"") -> bytes:
     """The private key as PKCS#8 PEM, encrypted when there is a passphrase."""
     encryption: serialization.KeySerializationEncryption = (

@@ -1,7 +1,7 @@
 """The local CA, what it issued, and what it took back.
 
-Laws of this module: a CA's key is sealed in its row; the private keys of issued certificates are not stored here at
-all. Certificates never change, so what describes one is read from it. A revocation is never undone.
+Laws of this module: a CA's key is sealed in its row, or is not here; the private keys of issued certificates are not
+stored here at all. Certificates never change, so what describes one is read from it. A revocation is never undone.
 """
 
 import datetime
@@ -11,16 +11,23 @@ from typing import Any, Self, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from django.db import models
 from django.utils import timezone
 
 from aegis_site.kernel.certificates import CertificateFacts, describe
+from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.fields import SealedField
+from localca.keys import PrivateKey
 from localca.profiles import Issuer
+from localca.validators import CRL_URL_MAX_CHARACTERS
 
-# What the audit log calls an issued certificate.
+# What the audit log calls an issued certificate, and a CA.
 CERTIFICATE_TYPE = "certificate"
+AUTHORITY_TYPE = "ca"
+
+
+class KeyMissing(AegisError):
+    """The private key of a CA is not stored here: it was removed, or never was."""
 
 
 class Purpose(models.TextChoices):
@@ -54,14 +61,41 @@ class RevocationReason(models.TextChoices):
     AA_COMPROMISE = "aACompromise", "Attribute authority compromise"
 
 
+class CertificateAuthorityQuerySet(models.QuerySet["CertificateAuthority"]):
+    """Sets of CAs."""
+
+    def trusted(self) -> Self:
+        """Those that are neither retired nor revoked; the one that issues first."""
+        return self.filter(retired_at=None, revoked_at=None).order_by("-is_active", "-created_at")
+
+    def with_path(self) -> Self:
+        """With what usually stands above, in one query; who stands higher is fetched when asked for."""
+        return self.select_related("parent__parent")
+
+
 class CertificateAuthority(models.Model):
-    """A CA of this installation. At most one is active: the one that issues."""
+    """A CA of this installation: a root, or with a `parent` an intermediate. At most one is active: it issues."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     certificate_pem = models.TextField("certificate")
-    private_key = SealedField(null=False, blank=False)
+    private_key = SealedField()
     is_active = models.BooleanField("active", default=True)
     created_at = models.DateTimeField("created at", auto_now_add=True)
+    parent = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="children", verbose_name="issued by"
+    )
+    crl_url = models.CharField(
+        "CRL distribution point",
+        max_length=CRL_URL_MAX_CHARACTERS,
+        blank=True,
+        help_text="Stands in what this CA issues from then on. Empty: nothing does.",
+    )
+    key_exported_at = models.DateTimeField("key exported at", null=True, blank=True, editable=False)
+    retired_at = models.DateTimeField("retired at", null=True, blank=True, editable=False)
+    revoked_at = models.DateTimeField("revoked at", null=True, blank=True, editable=False)
+    revocation_reason = models.CharField(max_length=24, choices=RevocationReason, blank=True, editable=False)
+
+    objects = CertificateAuthorityQuerySet.as_manager()
 
     class Meta:
         verbose_name = "certificate authority"
@@ -71,7 +105,19 @@ class CertificateAuthority(models.Model):
             # Two processes that start at the same time: the second insert fails, and the process takes the first CA.
             models.UniqueConstraint(
                 fields=["is_active"], condition=models.Q(is_active=True), name="localca_one_active_authority"
-            )
+            ),
+            models.CheckConstraint(
+                condition=models.Q(is_active=False)
+                | models.Q(private_key__isnull=False, retired_at__isnull=True, revoked_at__isnull=True),
+                name="localca_active_can_sign",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(revoked_at__isnull=True, revocation_reason="")
+                | models.Q(
+                    revoked_at__isnull=False, parent__isnull=False, revocation_reason__in=RevocationReason.values
+                ),
+                name="localca_authority_revoked_for_a_reason",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -87,10 +133,61 @@ class CertificateAuthority(models.Model):
         """What the CA's certificate says."""
         return describe(self.certificate)
 
+    @property
+    def is_root(self) -> bool:
+        """Whether it is a trust anchor and not an intermediate."""
+        return self.parent_id is None
+
+    @property
+    def has_key(self) -> bool:
+        """Whether its private key is stored here. Opens nothing."""
+        return self.private_key is not None
+
+    @property
+    def path(self) -> "tuple[CertificateAuthority, ...]":
+        """This CA, then who issued it, up to the root. A query for each above the second that was not fetched along."""
+        return (self, *self.parent.path) if self.parent else (self,)
+
+    @property
+    def root(self) -> "CertificateAuthority":
+        """The trust anchor above. Queries as `path`."""
+        return self.path[-1]
+
+    @property
+    def intermediates_pem(self) -> str:
+        """What stands behind a leaf of this CA in its chain: the path without the root. Queries as `path`."""
+        return "".join(authority.certificate_pem for authority in self.path[:-1])
+
     def issuer(self) -> Issuer:
-        """The CA with its key, open in memory; not kept. Raises SecretUnreadable when the key does not open."""
+        """The CA with its key, open in memory; not kept.
+
+        Raises KeyMissing, and SecretUnreadable when the key does not open.
+        """
+        if self.private_key is None:
+            raise KeyMissing("key_missing", f"The private key of {self} is not stored here, so it cannot sign.")
         key = serialization.load_pem_private_key(self.private_key.reveal(), password=None)
-        return Issuer(certificate=self.certificate, key=cast("ec.EllipticCurvePrivateKey", key))
+        return Issuer(
+            certificate=self.certificate,
+            key=cast("PrivateKey", key),
+            above=tuple(authority.certificate for authority in self.path[1:]),
+            crl_url=self.crl_url,
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """What the audit log keeps of it: which CA, and its state; of the key, whether it is here."""
+        return {
+            "subject": self.facts.subject,
+            "fingerprint_sha256": self.facts.fingerprint_sha256,
+            "not_after": self.facts.not_after.isoformat(),
+            "issued_by": str(self.parent_id) if self.parent_id else None,
+            "is_active": self.is_active,
+            "key_set": self.has_key,
+            "crl_url": self.crl_url,
+            "key_exported_at": _text(self.key_exported_at),
+            "retired_at": _text(self.retired_at),
+            "revoked_at": _text(self.revoked_at),
+            "revocation_reason": str(self.revocation_reason),
+        }
 
 
 class IssuedCertificateQuerySet(models.QuerySet["IssuedCertificate"]):
@@ -105,7 +202,9 @@ class IssuedCertificateQuerySet(models.QuerySet["IssuedCertificate"]):
 
     def for_display(self) -> Self:
         """With everything that a page or a document shows, in one query."""
-        return self.select_related("authority", "renewed_by").defer("authority__private_key")
+        return self.select_related("authority__parent__parent", "renewed_by").defer(
+            "authority__private_key", "authority__parent__private_key", "authority__parent__parent__private_key"
+        )
 
 
 class IssuedCertificate(models.Model):
@@ -177,7 +276,7 @@ class IssuedCertificate(models.Model):
     @property
     def chain_pem(self) -> str:
         """What to present: the leaf, then intermediates, without the root."""
-        return self.certificate_pem
+        return self.certificate_pem + self.authority.intermediates_pem
 
     def summary(self) -> dict[str, Any]:
         """What the audit log keeps of it: which certificate, and its state."""
@@ -227,3 +326,7 @@ class RevocationList(models.Model):
     def pem(self) -> str:
         """The list as PEM text."""
         return self.revocation_list.public_bytes(serialization.Encoding.PEM).decode("ascii")
+
+
+def _text(moment: datetime.datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

@@ -1,21 +1,26 @@
 """What the certificates of the local CA look like, and the proof that one looks so.
 
-Laws of this module: no Django, no clock (time is an argument), no storage. A leaf leaves `build_leaf` only after an
-independent path validation has accepted it for its purpose.
+Laws of this module: no Django, no clock (time is an argument), no storage. Issuing has stages, each with a type of its
+own: a `Plan` says what a certificate will say, `_signed` makes a certificate of it, and only what `_proved` has read
+back, linted and validated as an independent peer would is returned.
 """
 
 import datetime
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from localca.keys import PublicKey
+from localca.keys import PrivateKey, PublicKey, signature_hash
+from localca.lint import Role, lint
 
 ROOT_VALIDITY = datetime.timedelta(days=3652)  # ten years, two or three leap days included
+
+# Half of a root's, so that one successor fits under the same root.
+INTERMEDIATE_VALIDITY = datetime.timedelta(days=1826)
 
 # The CA/Browser Forum allows 398 days, so that clients with that limit built in accept what is issued here; one day
 # less than that because both ends of a validity count (RFC 5280 section 4.1.2.5).
@@ -26,6 +31,15 @@ LEAF_VALIDITY_MAX = datetime.timedelta(days=825)
 
 # Peers whose clocks run late accept a certificate that was issued a moment ago.
 BACKDATE = datetime.timedelta(minutes=5)
+
+_ROLES = {ExtendedKeyUsageOID.CLIENT_AUTH: Role.CLIENT, ExtendedKeyUsageOID.SERVER_AUTH: Role.SERVER}
+
+_OTHERWISE: dict[type[x509.ExtensionType], str] = {
+    x509.BasicConstraints: "it has other basic constraints",
+    x509.KeyUsage: "it has another key usage",
+    x509.ExtendedKeyUsage: "it has another purpose",
+    x509.SubjectAlternativeName: "it has other names",
+}
 
 _NO_KEY_USAGE = dict.fromkeys(
     [
@@ -49,13 +63,36 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuer:
-    """A CA's certificate with its private key, open in memory."""
+    """A CA's certificate with its private key, open in memory.
+
+    `above` are the certificates of who issued it, up to the root: empty for a root. `crl_url` is put into what it
+    issues.
+    """
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: PrivateKey
+    above: tuple[x509.Certificate, ...] = ()
+    crl_url: str = ""
+
+    @property
+    def path(self) -> tuple[x509.Certificate, ...]:
+        """This CA's certificate, then those above it; the last one is the root's."""
+        return (self.certificate, *self.above)
 
     def __repr__(self) -> str:
         return f"Issuer({self.certificate.subject.rfc4514_string()!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a certificate below a CA will say, apart from what the issuer adds."""
+
+    role: Role
+    subject: x509.Name
+    public_key: PublicKey
+    not_before: datetime.datetime
+    not_after: datetime.datetime
+    extensions: tuple[tuple[x509.ExtensionType, bool], ...]
 
 
 def certificate_to_pem(certificate: x509.Certificate) -> str:
@@ -69,19 +106,59 @@ def build_root(*, common_name: str, now: datetime.datetime) -> Issuer:
     Path length 1 leaves room for one intermediate beneath it.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(common_name)
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    certificate = (
-        _builder(key.public_key(), subject=name, issuer=name)
-        .not_valid_before(now - BACKDATE)
-        .not_valid_after(now + ROOT_VALIDITY)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-        .add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
-        .add_extension(identifier, critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
-        .sign(key, hashes.SHA256())
+    plan = Plan(
+        role=Role.ROOT,
+        subject=_name(common_name),
+        public_key=key.public_key(),
+        not_before=now - BACKDATE,
+        not_after=now + ROOT_VALIDITY,
+        extensions=_extensions_of_authority(path_length=1),
     )
+    builder = _builder(plan, issuer=plan.subject).add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
+    )
+    certificate = builder.sign(key, signature_hash(key))
+    _check_lint(certificate, role=Role.ROOT, path=(certificate,))
     return Issuer(certificate=certificate, key=key)
+
+
+def build_intermediate(*, issuer: Issuer, common_name: str, now: datetime.datetime, crl_url: str = "") -> Issuer:
+    """A CA beneath `issuer` with a new key, for leafs only (path length 0); `crl_url` goes into what it issues.
+
+    Raises ProfileError as `build_leaf` does.
+    """
+    _check_time(issuer, now=now)
+    key = ec.generate_private_key(ec.SECP256R1())
+    plan = Plan(
+        role=Role.INTERMEDIATE,
+        subject=_name(common_name),
+        public_key=key.public_key(),
+        not_before=_earliest(issuer, now=now),
+        not_after=_latest(issuer, now + INTERMEDIATE_VALIDITY),
+        extensions=_extensions_of_authority(path_length=0),
+    )
+    certificate = _signed(plan, issuer)
+    _check_contents(certificate, plan=plan, issuer=issuer)
+    built = Issuer(certificate=certificate, key=key, above=issuer.path, crl_url=crl_url)
+    check_authority(built, now=now)
+    return built
+
+
+def check_authority(issuer: Issuer, *, now: datetime.datetime, role: Role = Role.INTERMEDIATE) -> None:
+    """That a CA beneath another can issue: the lint, and certificates for a key that is thrown away. Raises
+    ProfileError."""
+    _check_lint(issuer.certificate, role=role, path=issuer.above)
+    key = ec.generate_private_key(ec.SECP256R1())
+    for purpose in _ROLES:
+        build_leaf(
+            issuer=issuer,
+            purpose=purpose,
+            common_name="proof",
+            names=[x509.DNSName("proof.invalid")],
+            public_key=key.public_key(),
+            now=now,
+        )
 
 
 def build_leaf(
@@ -96,69 +173,88 @@ def build_leaf(
 ) -> x509.Certificate:
     """A certificate for exactly one purpose (`CLIENT_AUTH` or `SERVER_AUTH`), proved before it is returned.
 
-    `names` become the subject alternative names; there must be one. The validity stays within the issuer's. Raises
-    ProfileError when the issuer has expired, or when the proof fails.
+    `names` become the subject alternative names; there must be one. The validity stays within those of the issuer and
+    of all above it. Raises ProfileError when one of them is not valid at this time, or when the proof fails.
     """
-    root = issuer.certificate
-    if not root.not_valid_before_utc <= now < root.not_valid_after_utc:
-        raise ProfileError("the CA's own certificate is not valid at this time")
-    authority_key_identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
-        root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    _check_time(issuer, now=now)
+    plan = Plan(
+        role=_ROLES[purpose],
+        subject=_name(common_name),
+        public_key=public_key,
+        not_before=_earliest(issuer, now=now),
+        not_after=_latest(issuer, now + validity),
+        extensions=(
+            (x509.BasicConstraints(ca=False, path_length=None), True),
+            # RSA keys too: key encipherment is for TLS 1.2 without forward secrecy.
+            (_key_usage("digital_signature"), True),
+            (x509.ExtendedKeyUsage([purpose]), False),
+            (x509.SubjectAlternativeName(names), False),
+        ),
     )
-    leaf = (
-        _builder(public_key, subject=_name(common_name), issuer=root.subject)
-        .not_valid_before(max(now - BACKDATE, root.not_valid_before_utc))
-        .not_valid_after(min(now + validity, root.not_valid_after_utc))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        # RSA keys too: key encipherment is for TLS 1.2 without forward secrecy.
-        .add_extension(_key_usage("digital_signature"), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(authority_key_identifier, critical=False)
-        .sign(issuer.key, hashes.SHA256())
+    return _proved(_signed(plan, issuer), plan=plan, issuer=issuer, purpose=purpose, now=now)
+
+
+def _signed(plan: Plan, issuer: Issuer) -> x509.Certificate:
+    identifier = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    builder = _builder(plan, issuer=issuer.certificate.subject).add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
     )
-    _check_contents(leaf, root=root, purpose=purpose, names=names, public_key=public_key)
-    verify_leaf(leaf, root=root, purpose=purpose, now=now)
+    if issuer.crl_url:
+        name = x509.UniformResourceIdentifier(issuer.crl_url)
+        point = x509.DistributionPoint(full_name=[name], relative_name=None, reasons=None, crl_issuer=None)
+        builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
+    return builder.sign(issuer.key, signature_hash(issuer.key))
+
+
+def _proved(
+    leaf: x509.Certificate, *, plan: Plan, issuer: Issuer, purpose: x509.ObjectIdentifier, now: datetime.datetime
+) -> x509.Certificate:
+    """The leaf, after all three proofs. Raises ProfileError."""
+    _check_contents(leaf, plan=plan, issuer=issuer)
+    _check_lint(leaf, role=plan.role, path=issuer.path)
+    verify_leaf(leaf, path=issuer.path, purpose=purpose, now=now)
     return leaf
 
 
-def _check_contents(
-    leaf: x509.Certificate,
-    *,
-    root: x509.Certificate,
-    purpose: x509.ObjectIdentifier,
-    names: list[x509.GeneralName],
-    public_key: PublicKey,
-) -> None:
-    """What no path validation looks at, read back from the signed bytes. Raises ProfileError."""
-    leaf = x509.load_der_x509_certificate(leaf.public_bytes(serialization.Encoding.DER))
-    extensions = leaf.extensions
+def _check_contents(certificate: x509.Certificate, *, plan: Plan, issuer: Issuer) -> None:
+    """That it says what was planned, read back from the signed bytes. Raises ProfileError."""
+    certificate = x509.load_der_x509_certificate(certificate.public_bytes(serialization.Encoding.DER))
+    said = {type(extension.value): extension.value for extension in certificate.extensions}
     requirements = {
-        "it is for another key": leaf.public_key() == public_key,
-        "it has another purpose": list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [purpose],
-        "it has other names": list(extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == names,
-        # CA/Browser Forum, Baseline Requirements 7.1: at least 64 bits from a CSPRNG. Of 159 random bits that fewer
-        # than 64 are in use has a probability of 2^-95: then the generator is broken.
-        "its serial number is too short": leaf.serial_number.bit_length() >= 64,
-        "it outlives its CA": root.not_valid_before_utc <= leaf.not_valid_before_utc
-        and leaf.not_valid_after_utc <= root.not_valid_after_utc,
+        "it is for another key": certificate.public_key() == plan.public_key,
+        "it has another subject": certificate.subject == plan.subject,
+        "it has another issuer": certificate.issuer == issuer.certificate.subject,
     }
+    requirements |= {_OTHERWISE[type(planned)]: said.get(type(planned)) == planned for planned, _ in plan.extensions}
     if failed := [problem for problem, holds in requirements.items() if not holds]:
         raise ProfileError(f"the new certificate is not as asked for: {', '.join(failed)}")
 
 
+def _check_lint(certificate: x509.Certificate, *, role: Role, path: tuple[x509.Certificate, ...]) -> None:
+    """Raises ProfileError with every finding."""
+    if findings := lint(certificate, role=role, path=path):
+        raise ProfileError(f"the certificate fails the lint: {'; '.join(map(str, findings))}")
+
+
 def verify_leaf(
-    leaf: x509.Certificate, *, root: x509.Certificate, purpose: x509.ObjectIdentifier, now: datetime.datetime
+    leaf: x509.Certificate,
+    *,
+    path: tuple[x509.Certificate, ...],
+    purpose: x509.ObjectIdentifier,
+    now: datetime.datetime,
 ) -> None:
-    """Validates the path from `leaf` to `root` for `purpose`, as a careful peer would. Raises ProfileError."""
+    """Validates the path from `leaf` through `path`, the root last, for `purpose`, as a careful peer would.
+
+    Raises ProfileError.
+    """
+    *intermediates, root = path
     policy = verification.PolicyBuilder().store(verification.Store([root])).time(now)
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     try:
         if purpose == ExtendedKeyUsageOID.CLIENT_AUTH:
-            policy.build_client_verifier().verify(leaf, [])
+            policy.build_client_verifier().verify(leaf, intermediates)
         else:
-            policy.build_server_verifier(_subject_to_expect(names)).verify(leaf, [])
+            policy.build_server_verifier(_subject_to_expect(names)).verify(leaf, intermediates)
     except verification.VerificationError as error:
         raise ProfileError(f"the new certificate does not verify: {error}") from error
 
@@ -173,17 +269,51 @@ def _subject_to_expect(names: x509.SubjectAlternativeName) -> verification.Subje
     raise ProfileError("a server certificate needs a DNS name or an IP address")
 
 
+def _check_time(issuer: Issuer, *, now: datetime.datetime) -> None:
+    """Raises ProfileError when this machine's clock lies outside of the validity of a CA of the path."""
+    for certificate in issuer.path:
+        name = certificate.subject.rfc4514_string()
+        problem = ""
+        if now < certificate.not_valid_before_utc:
+            begin = certificate.not_valid_before_utc
+            problem = f"{name} begins {begin:%Y-%m-%d %H:%M} UTC, and this machine's clock says {now:%Y-%m-%d %H:%M}"
+        elif now >= certificate.not_valid_after_utc:
+            problem = f"{name} ended {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        if problem:
+            raise ProfileError(f"the CA's own certificate is not valid at this time: {problem}")
+
+
+def _earliest(issuer: Issuer, *, now: datetime.datetime) -> datetime.datetime:
+    return max(now - BACKDATE, *(certificate.not_valid_before_utc for certificate in issuer.path))
+
+
+def _latest(issuer: Issuer, wanted: datetime.datetime) -> datetime.datetime:
+    return min(wanted, *(certificate.not_valid_after_utc for certificate in issuer.path))
+
+
 def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _builder(public_key: PublicKey, *, subject: x509.Name, issuer: x509.Name) -> x509.CertificateBuilder:
-    return (
+def _builder(plan: Plan, *, issuer: x509.Name) -> x509.CertificateBuilder:
+    builder = (
         x509.CertificateBuilder()
-        .subject_name(subject)
+        .subject_name(plan.subject)
         .issuer_name(issuer)
-        .public_key(public_key)
+        .public_key(plan.public_key)
         .serial_number(x509.random_serial_number())  # 159 random bits: positive, 20 octets at most (RFC 5280 4.1.2.2)
+        .not_valid_before(plan.not_before)
+        .not_valid_after(plan.not_after)
+    )
+    for extension, is_critical in plan.extensions:
+        builder = builder.add_extension(extension, critical=is_critical)
+    return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(plan.public_key), critical=False)
+
+
+def _extensions_of_authority(*, path_length: int) -> tuple[tuple[x509.ExtensionType, bool], ...]:
+    return (
+        (x509.BasicConstraints(ca=True, path_length=path_length), True),
+        (_key_usage("key_cert_sign", "crl_sign"), True),
     )
 
 

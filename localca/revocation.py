@@ -22,6 +22,7 @@ from aegis_site.kernel.audit.changes import differences
 from aegis_site.kernel.audit.services import record
 from aegis_site.kernel.errors import AegisError
 from localca.models import (
+    AUTHORITY_TYPE,
     CERTIFICATE_TYPE,
     CertificateAuthority,
     IssuedCertificate,
@@ -31,6 +32,7 @@ from localca.models import (
 )
 from localca.profiles import BACKDATE, ProfileError
 from localca.revocation_lists import Revocation, build_revocation_list
+from localca.selectors import family_of
 
 logger = logging.getLogger(__name__)
 
@@ -59,15 +61,32 @@ def latest_list(authority: CertificateAuthority) -> RevocationList | None:
     return authority.revocation_lists.order_by("-number").first()
 
 
+def current_lists() -> tuple[RevocationList, ...]:
+    """The lists of every trusted CA, roots and intermediates, that of the CA that issues first.
+
+    A peer that checks whole chains (nginx does) needs them all. A CA whose key never was here has none, and one whose
+    key was removed none after its own end. Raises as `current_list`.
+    """
+    found = []
+    for authority in CertificateAuthority.objects.trusted().with_path():
+        latest = latest_list(authority)
+        if authority.has_key or (latest and not _is_due(latest, now=timezone.now())):
+            found.append(current_list(authority))
+    return tuple(found)
+
+
 def refresh_lists() -> int:
-    """Makes a new list for each CA whose list is a day old, and says how many. A CA that has expired needs none.
+    """Makes a new list for each CA whose list is a day old, and says how many.
+
+    A CA that has expired or was revoked needs none; one whose key was removed has left a list that lasts.
 
     One CA that cannot sign does not stop the others; the first of such errors is raised at the end.
     """
     now = timezone.now()
     failures: list[AegisError] = []
     made = 0
-    stale = CertificateAuthority.objects.alias(latest=Max("revocation_lists__this_update")).filter(
+    signing = CertificateAuthority.objects.filter(private_key__isnull=False, revoked_at=None)
+    stale = signing.alias(latest=Max("revocation_lists__this_update")).filter(
         Q(latest__isnull=True) | Q(latest__lte=now - REFRESH_AFTER)
     )
     for authority in stale:
@@ -114,9 +133,56 @@ def revoke_certificate(
     return stored
 
 
-def publish_list(authority: CertificateAuthority) -> RevocationList:
-    """Signs the next list of a CA whose row this transaction has locked. Raises RevocationError, SecretUnreadable."""
+@transaction.atomic
+def revoke_intermediate(
+    *, authority: CertificateAuthority, reason: RevocationReason, user: Actor | None
+) -> CertificateAuthority:
+    """Take an intermediate back for good, and with it everything that it issued; its issuer's next list names it.
+
+    Raises RevocationError (`is_root`, `is_active`, `already_revoked`, `certificate_expired`, `signing_failed`),
+    KeyMissing when the issuer's key is not here, and SecretUnreadable when it does not open: then nothing is revoked.
+    """
+    if authority.parent_id is None:
+        raise RevocationError("is_root", "A root is not revoked: peers stop trusting it when it is retired.")
+    issuer = lock_authority(authority.parent_id)
+    stored = lock_authority(authority.pk)
+    if stored.revoked_at is not None:
+        raise RevocationError("already_revoked", "This intermediate is revoked already.")
+    if any(member.is_active for member in family_of(stored)):
+        text = "This intermediate, or an intermediate beneath it issues: put another CA in charge first."
+        raise RevocationError("is_active", text)
+    if stored.facts.not_after <= timezone.now():
+        raise RevocationError("certificate_expired", "This intermediate has expired: nobody accepts it any more.")
+    before = stored.summary()
+    stored.revoked_at, stored.revocation_reason = timezone.now().replace(microsecond=0), reason
+    stored.save(update_fields=["revoked_at", "revocation_reason"])
+    publish_list(issuer)
+    audit_authority(stored, action="revoked", before=before, user=user)
+    logger.info("revoked the intermediate CA %s: %s", stored, reason)
+    return stored
+
+
+def audit_authority(
+    authority: CertificateAuthority, *, action: str, before: dict[str, object], user: Actor | None
+) -> None:
+    """One entry about a CA, in the transaction of its change."""
+    record(
+        user=user,
+        action=action,
+        target_type=AUTHORITY_TYPE,
+        target_id=authority.pk,
+        target_name=str(authority),
+        changes=differences(before, authority.summary()),
+    )
+
+
+def publish_list(authority: CertificateAuthority, *, until: datetime.datetime | None = None) -> RevocationList:
+    """Signs the next list of a CA whose row this transaction has locked; it lasts a week, or `until` a later moment.
+
+    Raises RevocationError, KeyMissing, SecretUnreadable.
+    """
     now = timezone.now().replace(microsecond=0)  # as the list will say it
+    next_update = max(until or now, now + LIST_VALIDITY)
     latest = latest_list(authority)
     number = latest.number + 1 if latest else 1
     try:
@@ -125,7 +191,7 @@ def publish_list(authority: CertificateAuthority) -> RevocationList:
             number=number,
             revocations=_revocations(authority, latest),
             this_update=_this_update(latest, now=now),
-            next_update=now + LIST_VALIDITY,
+            next_update=next_update,
         )
     except ProfileError as error:
         raise RevocationError("signing_failed", f"The local CA cannot sign a revocation list: {error}.") from error
@@ -133,7 +199,7 @@ def publish_list(authority: CertificateAuthority) -> RevocationList:
         authority=authority,
         number=number,
         this_update=signed.last_update_utc,
-        next_update=now + LIST_VALIDITY,
+        next_update=next_update,
         der=signed.public_bytes(serialization.Encoding.DER),
     )
     authority.revocation_lists.filter(number__lt=number).delete()
@@ -176,12 +242,18 @@ def _this_update(latest: RevocationList | None, *, now: datetime.datetime) -> da
 
 
 def _revocations(authority: CertificateAuthority, latest: RevocationList | None) -> list[Revocation]:
-    revoked = authority.issued_certificates.filter(revoked_at__isnull=False)
+    leafs = authority.issued_certificates.filter(revoked_at__isnull=False)
     if latest:
-        revoked = revoked.filter(not_after__gte=latest.this_update)
-    rows = revoked.order_by("revoked_at", "pk").values_list("serial_number", "revoked_at", "revocation_reason")
-    return [
+        leafs = leafs.filter(not_after__gte=latest.this_update)
+    rows = leafs.order_by("revoked_at", "pk").values_list("serial_number", "revoked_at", "revocation_reason")
+    revocations = [
         Revocation(serial_number=int(serial, 16), revoked_at=at, reason=x509.ReasonFlags(reason))
         for serial, at, reason in rows
         if at is not None
     ]
+    for child in authority.children.filter(revoked_at__isnull=False):
+        if child.revoked_at and (latest is None or child.facts.not_after >= latest.this_update):
+            reason = x509.ReasonFlags(child.revocation_reason)
+            serial_number = child.certificate.serial_number
+            revocations.append(Revocation(serial_number=serial_number, revoked_at=child.revoked_at, reason=reason))
+    return revocations

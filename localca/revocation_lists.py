@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
+from localca.keys import signature_hash
 from localca.profiles import Issuer, ProfileError
 
 
@@ -46,7 +46,7 @@ def build_revocation_list(
     )
     for revocation in revocations:
         builder = builder.add_revoked_certificate(_entry(revocation))
-    revocation_list = builder.sign(issuer.key, hashes.SHA256())
+    revocation_list = builder.sign(issuer.key, signature_hash(issuer.key))
     public_key = issuer.certificate.public_key()
     if not revocation_list.is_signature_valid(public_key):  # type: ignore[arg-type]
         raise ProfileError("the CA's key is not the one of its certificate")

@@ -27,7 +27,7 @@ from localca import profiles
 from localca.keys import KeyType, PrivateKey, PublicKey, UnsupportedKey, generate_key, key_to_pem, supported_key
 from localca.models import CERTIFICATE_TYPE, CertificateAuthority, IssuedCertificate, Purpose, RevocationReason, Status
 from localca.orders import Content, Order, content_of, content_of_successor
-from localca.revocation import is_named, lock_authority, publish_list, revoke_certificate
+from localca.revocation import audit_authority, is_named, lock_authority, publish_list, revoke_certificate
 from localca.selectors import active_authority
 from localca.signing_requests import SigningRequest, read_signing_request
 
@@ -87,15 +87,7 @@ def ensure_authority() -> CertificateAuthority:
         with transaction.atomic():
             authority.save(force_insert=True)
             publish_list(authority)
-            facts = {"subject": authority.facts.subject, "fingerprint_sha256": authority.facts.fingerprint_sha256}
-            record_change(
-                user=None,
-                action="created",
-                target_type="ca",
-                target_id=authority.pk,
-                target_name=str(authority),
-                changes=differences({}, facts),
-            )
+            audit_authority(authority, action="created", before={}, user=None)
     except IntegrityError:
         winner = active_authority()
         if winner is None:
@@ -125,8 +117,10 @@ def issue_server_certificate(
     return issue_certificate(order=order, user=user)
 
 
-def issue_certificate(*, order: Order, user: Actor | None) -> IssuedBundle:
+def issue_certificate(*, order: Order, user: Actor | None, key: PrivateKey | None = None) -> IssuedBundle:
     """Issue a certificate for a new key, or for the key of a signing request.
+
+    `key` is a new one that the caller has made, as `order.key_type` says, before a transaction of its own began.
 
     A server certificate needs a subject alternative name. A client certificate without one gets its common name when
     that is a DNS name or an IP address, else its record's `urn:uuid:`, because careful peers refuse certificates
@@ -135,7 +129,7 @@ def issue_certificate(*, order: Order, user: Actor | None) -> IssuedBundle:
     """
     request = _request_of(order.csr)
     content = content_of(order, request, authority=ensure_authority())
-    public_key, key = _keys(request, order.key_type)
+    public_key, key = (key.public_key(), key) if key else _keys(request, order.key_type)
     return _issued(content, public_key=public_key, key=key, user=user)
 
 

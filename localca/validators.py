@@ -9,6 +9,8 @@ import idna
 from cryptography import x509
 from django.core.exceptions import ValidationError
 
+from localca.lint import SPIFFE_ID
+
 COMMON_NAME_MAX_CHARACTERS = 64  # ub-common-name, RFC 5280 appendix A.1
 SUBJECT_ALT_NAMES_MAX = 100
 
@@ -20,16 +22,19 @@ _DNS_NAME_MAX_CHARACTERS = 253
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+")
 _URI_MAX_CHARACTERS = 2048
 
+CRL_URL_MAX_CHARACTERS = 500
+
 
 def clean_common_name(text: str) -> str:
     """A subject's common name without surrounding white space."""
     name = text.strip()
     if not name:
         raise ValidationError("Enter a common name.", code="required")
-    if len(name) > COMMON_NAME_MAX_CHARACTERS:
+    # RFC 5280 counts characters, but cryptography refuses what has more bytes.
+    if (size := len(name.encode("utf-8", "replace"))) > COMMON_NAME_MAX_CHARACTERS:
+        unit = "characters" if name.isascii() else "bytes in UTF-8"
         raise ValidationError(
-            f"A common name has at most {COMMON_NAME_MAX_CHARACTERS} characters, this one has {len(name)}.",
-            code="max_length",
+            f"A common name has at most {COMMON_NAME_MAX_CHARACTERS} {unit}, this one has {size}.", code="max_length"
         )
     if not name.isprintable():
         raise ValidationError("A common name holds printable characters only.", code="invalid")
@@ -71,7 +76,27 @@ def clean_uri(text: str) -> str:
         is_uri = False
     if not is_uri:
         raise ValidationError(f"{uri!r} is not an absolute URI.", code="invalid")
+    if uri.lower().startswith("spiffe:") and not SPIFFE_ID.fullmatch(uri):
+        raise ValidationError(f"{uri!r} is no SPIFFE ID, such as spiffe://example.org/orders.", code="invalid")
     return uri
+
+
+def clean_crl_url(text: str) -> str:
+    """Where a revocation list is found, as certificates say it; may be empty. RFC 5280 section 4.2.1.13."""
+    url = text.strip()
+    if not url:
+        return ""
+    if len(url) > CRL_URL_MAX_CHARACTERS:
+        raise ValidationError(f"A URL here has at most {CRL_URL_MAX_CHARACTERS} characters.", code="max_length")
+    try:
+        parts = urllib.parse.urlsplit(clean_uri(url))
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+        is_url = is_url and not parts.fragment and parts.port != 0
+    except (ValidationError, ValueError):
+        is_url = False
+    if not is_url:
+        raise ValidationError(f"{url!r} is not an http or https URL.", code="invalid")
+    return url
 
 
 def clean_dns_name(text: str) -> str:
@@ -101,6 +126,9 @@ def parse_subject_alt_names(texts: Sequence[str], *, may_be_uris: bool = False) 
             names[parse_subject_alt_name(text, may_be_uri=may_be_uris)] = None
         except ValidationError as problem:
             problems.append(problem)
+    uris = [str(name.value) for name in names if isinstance(name, x509.UniformResourceIdentifier)]
+    if len(uris) > 1 and any(uri.lower().startswith("spiffe:") for uri in uris):
+        problems.append(ValidationError("A SPIFFE ID stands beside no other URI.", code="invalid"))
     if problems:
         raise ValidationError(problems)
     return list(names)

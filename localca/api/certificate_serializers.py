@@ -198,7 +198,9 @@ def key_document(bundle: IssuedBundle, document: dict[str, Any]) -> dict[str, st
     passphrase = document.get("passphrase", "").encode()
     if document.get("format") != PKCS12:
         return {"private_key": key_to_pem(bundle.key, passphrase=passphrase).decode("ascii")}
-    content = key_to_pkcs12(bundle.key, certificate=bundle.record.certificate, issuers=[], passphrase=passphrase)
+    record = bundle.record
+    issuers = [authority.certificate for authority in record.authority.path]
+    content = key_to_pkcs12(bundle.key, certificate=record.certificate, issuers=issuers, passphrase=passphrase)
     return {"pkcs12": base64.b64encode(content).decode("ascii")}
 
 

@@ -4,6 +4,7 @@ import datetime
 from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.utils.http import http_date, parse_http_date_safe
@@ -28,10 +29,11 @@ from localca.bundle import (
     REVOCATION_LIST_MEDIA_TYPE,
     AuthorityMissing,
     require_authority,
+    require_trust_anchors_pem,
     trust_bundle_zip,
 )
-from localca.models import CertificateAuthority, RevocationList
-from localca.revocation import RevocationError, current_list
+from localca.models import CertificateAuthority, KeyMissing, RevocationList
+from localca.revocation import RevocationError, current_list, current_lists, latest_list
 
 # How long a cache may give away a list without asking: so long a revocation can go unnoticed.
 LIST_MAX_AGE = datetime.timedelta(minutes=5)
@@ -49,7 +51,7 @@ class _AuthorityViews(ApiView):
     def handle_exception(self, exc: Exception) -> Any:
         if isinstance(exc, AuthorityMissing):
             exc = exceptions.NotFound(str(exc))
-        elif isinstance(exc, RevocationError):
+        elif isinstance(exc, RevocationError | KeyMissing):
             exc = ListUnavailable(exc.message, code=exc.code)
         return super().handle_exception(exc)
 
@@ -62,11 +64,11 @@ class AuthorityView(_AuthorityViews):
     @extend_schema(operation_id="ca", responses={200: CertificateAuthoritySerializer, 404: None})
     def get(self, request: Request) -> Response:
         """The CA's certificate, and what is in it."""
-        return Response(CertificateAuthoritySerializer(require_authority()).data)
+        return Response(CertificateAuthoritySerializer(require_authority(), context={"request": request}).data)
 
 
 class CertificateView(_AuthorityViews):
-    """The CA's certificate as PEM. It is public: whoever verifies a client certificate needs it."""
+    """The root's certificate as PEM. It is public: whoever verifies a client certificate needs it."""
 
     authentication_classes = []
     permission_classes = [AllowAny]
@@ -78,9 +80,11 @@ class CertificateView(_AuthorityViews):
         responses={(200, CERTIFICATE_MEDIA_TYPE): OpenApiTypes.BINARY, 404: None},
     )
     def get(self, request: Request) -> HttpResponse:
-        """The CA's certificate as PEM. It is public: whoever verifies a client certificate needs it."""
-        certificate_pem = require_authority().certificate_pem
-        return attachment(certificate_pem, media_type=CERTIFICATE_MEDIA_TYPE, file_name=CERTIFICATE_FILE)
+        """The CA's certificate as PEM. It is public: whoever verifies a client certificate needs it.
+
+        It is the root's, and during a change of the CA those of both.
+        """
+        return attachment(require_trust_anchors_pem(), media_type=CERTIFICATE_MEDIA_TYPE, file_name=CERTIFICATE_FILE)
 
 
 class TrustBundleView(_AuthorityViews):
@@ -95,49 +99,75 @@ class TrustBundleView(_AuthorityViews):
         return attachment(trust_bundle_zip(), media_type="application/zip", file_name=BUNDLE_FILE)
 
 
-class RevocationListView(_AuthorityViews):
-    """The CA's certificate revocation list. It is public: whoever verifies a certificate needs it."""
+class _RevocationListViews(_AuthorityViews):
+    """Certificate revocation lists. They are public: whoever verifies a certificate needs them."""
 
     authentication_classes = []
     permission_classes = [AllowAny]
     content_negotiation_class = DownloadNegotiation
 
-    @extend_schema(
-        operation_id="ca_crl",
-        auth=[],
-        parameters=[
-            OpenApiParameter("encoding", enum=["der", "pem"], description="Overrides Accept; der unless asked for.")
-        ],
-        responses={
-            (200, REVOCATION_LIST_MEDIA_TYPE): OpenApiTypes.BINARY,
-            (200, PEM_MEDIA_TYPE): OpenApiTypes.BINARY,
-            304: None,
-            404: None,
-        },
-    )
-    def get(self, request: Request) -> HttpResponse:
-        """The revocation list.
+    _lists: tuple[RevocationList, ...] = ()
 
-        DER, or PEM for `?encoding=pem` and for who accepts `application/x-pem-file` and not DER.
-
-        An overdue list is replaced first. A cache may keep an answer for five minutes.
-        """
-        media_type = _encoding(request)
-        self._list = current_list(require_authority())
-        content = bytes(self._list.der) if media_type == REVOCATION_LIST_MEDIA_TYPE else self._list.pem
+    def _answer(self, request: Request, *, media_type: str, lists: tuple[RevocationList, ...]) -> HttpResponse:
+        """DER is one list, PEM all of them."""
+        self._lists = lists
+        is_der = media_type == REVOCATION_LIST_MEDIA_TYPE
+        content = bytes(lists[0].der) if is_der else "".join(found.pem for found in lists)
         response = attachment(content, media_type=media_type, file_name=REVOCATION_LIST_FILE)
         since = parse_http_date_safe(request.META.get("HTTP_IF_MODIFIED_SINCE", ""))
         # RFC 9110 section 13.2.2: ETags, which the base class compares, go before dates.
-        if since is None or is_conditional(request) or self._list.this_update.timestamp() >= since + 1:
+        if since is None or is_conditional(request) or _modified_at(lists).timestamp() >= since + 1:
             return response
         return HttpResponse(status=status.HTTP_304_NOT_MODIFIED, headers={"ETag": etag_of_response(response, request)})
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """RFC 9110 section 15.4.5: a 304 has the same Cache-Control, Expires and Vary as the 200."""
         final = super().finalize_response(request, response, *args, **kwargs)
-        if final.status_code in (200, 304) and hasattr(self, "_list"):
-            _set_lifetime(final, self._list)
+        if final.status_code in (200, 304) and self._lists:
+            _set_lifetime(final, self._lists)
         return final
+
+
+_LIST_PARAMETERS = [
+    OpenApiParameter("encoding", enum=["der", "pem"], description="Overrides Accept; der unless asked for.")
+]
+_LIST_RESPONSES: dict[Any, Any] = {
+    (200, REVOCATION_LIST_MEDIA_TYPE): OpenApiTypes.BINARY,
+    (200, PEM_MEDIA_TYPE): OpenApiTypes.BINARY,
+    304: None,
+    404: None,
+}
+
+
+class RevocationListView(_RevocationListViews):
+    """The lists of the CA that issues, and of all that are trusted."""
+
+    @extend_schema(operation_id="ca_crl", auth=[], parameters=_LIST_PARAMETERS, responses=_LIST_RESPONSES)
+    def get(self, request: Request) -> HttpResponse:
+        """The revocation list.
+
+        DER, or PEM for `?encoding=pem` and for who accepts `application/x-pem-file` and not DER. DER is the list of the
+        CA that issues; PEM holds those of all trusted CAs, roots and intermediates, for peers that check whole chains.
+
+        An overdue list is replaced first. A cache may keep an answer for five minutes.
+        """
+        media_type = _encoding(request)
+        authority = require_authority()
+        lists = (current_list(authority),) if media_type == REVOCATION_LIST_MEDIA_TYPE else current_lists()
+        return self._answer(request, media_type=media_type, lists=lists)
+
+
+class AuthorityListView(_RevocationListViews):
+    """The list of one CA."""
+
+    @extend_schema(operation_id="ca_authorities_crl", auth=[], parameters=_LIST_PARAMETERS, responses=_LIST_RESPONSES)
+    def get(self, request: Request, pk: str) -> HttpResponse:
+        """The revocation list of one CA, also of a former one; what a distribution point may name. As `GET /ca/crl`."""
+        media_type = _encoding(request)
+        authority = get_object_or_404(CertificateAuthority.objects.with_path(), pk=pk)
+        if not authority.has_key and latest_list(authority) is None:
+            raise exceptions.NotFound("The key of this CA never was here: whoever has it makes its revocation list.")
+        return self._answer(request, media_type=media_type, lists=(current_list(authority),))
 
 
 def _encoding(request: Request) -> str:
@@ -151,11 +181,16 @@ def _encoding(request: Request) -> str:
     return cast("HttpRequest", request).get_preferred_type(list(kinds.values())) or REVOCATION_LIST_MEDIA_TYPE
 
 
-def _set_lifetime(response: HttpResponse, revocation_list: RevocationList) -> None:
-    """A cache keeps the list for a while, and never past its end."""
+def _modified_at(lists: tuple[RevocationList, ...]) -> datetime.datetime:
+    return max(found.this_update for found in lists)
+
+
+def _set_lifetime(response: HttpResponse, lists: tuple[RevocationList, ...]) -> None:
+    """A cache keeps the lists for a while, and never past the end of one."""
     now = timezone.now()
-    lifetime = max(min(LIST_MAX_AGE, revocation_list.next_update - now), datetime.timedelta())
+    end = min(found.next_update for found in lists)
+    lifetime = max(min(LIST_MAX_AGE, end - now), datetime.timedelta())
     response["Cache-Control"] = f"public, max-age={int(lifetime.total_seconds())}, must-revalidate"
     response["Expires"] = http_date((now + lifetime).timestamp())
-    response["Last-Modified"] = http_date(revocation_list.this_update.timestamp())
+    response["Last-Modified"] = http_date(_modified_at(lists).timestamp())
     patch_vary_headers(response, ["Accept"])

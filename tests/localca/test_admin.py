@@ -196,6 +196,16 @@ def test_an_issued_certificate_is_downloaded_without_its_key(client: Client) -> 
     assert b"PRIVATE KEY" not in response.content
 
 
+def test_the_chain_of_an_issued_certificate_is_downloaded(client: Client) -> None:
+    """The certificate, then the CA's."""
+    record = issue_client_certificate(common_name="orders").record
+    url = reverse("admin:localca_issuedcertificate_chain", args=[record.pk])
+    response = sign_in(client, "view_issuedcertificate").get(url)
+    assert response.content.decode() == record.certificate_pem + ensure_authority().certificate_pem
+    expected = f'attachment; filename="aegis-client-{record.serial_number}-chain.crt"'
+    assert response["Content-Disposition"] == expected
+
+
 def test_an_issued_certificate_needs_the_permission(client: Client) -> None:
     """The permission for the CA is not the permission for what it issued."""
     record = issue_client_certificate(common_name="orders").record

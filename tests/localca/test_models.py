@@ -1,13 +1,16 @@
 """Invariants of the local CA's tables."""
 
 import datetime
+from typing import Any
 
 import pytest
 import time_machine
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from aegis_site.kernel.fields import Sealed
-from localca.models import CertificateAuthority, IssuedCertificate, Status
+from localca.hierarchy import create_intermediate
+from localca.models import CertificateAuthority, IssuedCertificate, KeyMissing, Status
 from localca.services import ensure_authority, issue_client_certificate
 
 pytestmark = pytest.mark.django_db
@@ -23,11 +26,47 @@ def test_at_most_one_ca_is_active() -> None:
         CertificateAuthority.objects.create(private_key=Sealed.of(b"second"), **copy)
 
 
-def test_a_ca_without_key_is_refused() -> None:
-    """A CA row always has a sealed key."""
-    pem = ensure_authority().certificate_pem
+@pytest.mark.parametrize("change", [{"private_key": None}, {"retired_at": "2026-05-01T00:00:00Z"}])
+def test_a_ca_that_issues_can_sign_and_is_trusted(change: dict[str, Any]) -> None:
+    """The database refuses an active CA without key, or one that is retired; others may be either."""
+    authority = ensure_authority()
     with pytest.raises(IntegrityError), transaction.atomic():
-        CertificateAuthority.objects.create(certificate_pem=pem, is_active=False, private_key=None)
+        CertificateAuthority.objects.filter(pk=authority.pk).update(**change)
+    assert CertificateAuthority.objects.filter(pk=authority.pk).update(is_active=False, **change) == 1
+
+
+def test_only_intermediates_are_revoked() -> None:
+    """The database refuses a revoked root, and a revocation without a reason."""
+    root, intermediate = ensure_authority(), create_intermediate(user=None)
+    create_intermediate(user=None)
+    revoked = {"revoked_at": "2026-05-01T00:00:00Z"}
+    for authority, reason in ((root, "superseded"), (intermediate, "")):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            CertificateAuthority.objects.filter(pk=authority.pk).update(revocation_reason=reason, **revoked)
+    CertificateAuthority.objects.filter(pk=intermediate.pk).update(revocation_reason="superseded", **revoked)
+
+
+def test_the_path_of_a_leaf() -> None:
+    """The leaf comes first, then its intermediate, never the root; shown rows need one query for that."""
+    root = ensure_authority()
+    before = issue_client_certificate(common_name="before").record
+    intermediate = create_intermediate(user=None)
+    after = issue_client_certificate(common_name="after").record
+    assert before.chain_pem == before.certificate_pem
+    assert after.chain_pem == after.certificate_pem + intermediate.certificate_pem
+    assert (after.authority.path, after.authority.root) == ((intermediate, root), root)
+    assert (root.is_root, intermediate.is_root) == (True, False)
+    with CaptureQueriesContext(connection) as queries:
+        chains = [shown.chain_pem for shown in IssuedCertificate.objects.for_display().order_by("created_at")]
+    assert chains == [before.chain_pem, after.chain_pem]
+    assert len(queries) == 1
+
+
+def test_a_ca_without_its_key_signs_nothing() -> None:
+    """Whoever asks it to gets the reason."""
+    authority = CertificateAuthority(certificate_pem=ensure_authority().certificate_pem, private_key=None)
+    with pytest.raises(KeyMissing, match="is not stored here, so it cannot sign"):
+        authority.issuer()
 
 
 @pytest.mark.parametrize("change", [{"purpose": "anything"}, {"serial_number": "taken"}, {"not_after": "not_before"}])

@@ -4,7 +4,9 @@ import datetime
 import ipaddress
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -13,8 +15,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from localca import profiles
-from localca.keys import generate_key, key_to_pem
-from localca.profiles import Issuer, ProfileError, build_leaf, build_root, verify_leaf
+from localca.keys import KeyType, PublicKey, generate_key, key_to_pem
+from localca.lint import Role
+from localca.profiles import Issuer, Plan, ProfileError, build_intermediate, build_leaf, build_root, verify_leaf
 
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)  # openssl(1) checks against the real clock
 CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
@@ -33,11 +36,10 @@ def leaf_of(
     purpose: x509.ObjectIdentifier = CLIENT,
     names: list[x509.GeneralName] = NAMES,
     now: datetime.datetime = NOW,
+    public_key: PublicKey | None = None,
 ) -> x509.Certificate:
-    key = generate_key()
-    return build_leaf(
-        issuer=issuer, purpose=purpose, common_name="orders", names=names, public_key=key.public_key(), now=now
-    )
+    public_key = public_key or generate_key().public_key()
+    return build_leaf(issuer=issuer, purpose=purpose, common_name="orders", names=names, public_key=public_key, now=now)
 
 
 def extension(certificate: x509.Certificate, kind: type[x509.ExtensionType]) -> x509.Extension[x509.ExtensionType]:
@@ -144,15 +146,15 @@ def test_the_proof_refuses_a_foreign_root(issuer: Issuer) -> None:
     """A leaf of one CA does not verify under another with the same name."""
     impostor = build_root(common_name="Aegis Local CA test", now=NOW)
     with pytest.raises(ProfileError, match="the new certificate does not verify"):
-        verify_leaf(leaf_of(issuer), root=impostor.certificate, purpose=CLIENT, now=NOW)
+        verify_leaf(leaf_of(issuer), path=impostor.path, purpose=CLIENT, now=NOW)
 
 
 def test_the_proof_refuses_another_purpose(issuer: Issuer) -> None:
     """A server's certificate does not verify as a client's, nor the other way round."""
     with pytest.raises(ProfileError, match="does not verify"):
-        verify_leaf(leaf_of(issuer, purpose=SERVER), root=issuer.certificate, purpose=CLIENT, now=NOW)
+        verify_leaf(leaf_of(issuer, purpose=SERVER), path=issuer.path, purpose=CLIENT, now=NOW)
     with pytest.raises(ProfileError, match="does not verify"):
-        verify_leaf(leaf_of(issuer, purpose=CLIENT), root=issuer.certificate, purpose=SERVER, now=NOW)
+        verify_leaf(leaf_of(issuer, purpose=CLIENT), path=issuer.path, purpose=SERVER, now=NOW)
 
 
 def test_another_validity(issuer: Issuer) -> None:
@@ -174,17 +176,87 @@ def test_another_validity(issuer: Issuer) -> None:
     ("changes", "problem"),
     [
         ({"public_key": generate_key().public_key()}, "it is for another key"),
-        ({"purpose": SERVER}, "it has another purpose"),
-        ({"names": [x509.DNSName("other")]}, "it has other names"),
+        ({"subject": x509.Name([])}, "it has another subject"),
+        ({"extensions": ((x509.ExtendedKeyUsage([SERVER]), False),)}, "it has another purpose"),
+        ({"extensions": ((x509.SubjectAlternativeName([x509.DNSName("other")]), False),)}, "it has other names"),
+        ({"extensions": ((x509.BasicConstraints(ca=True, path_length=None), True),)}, "it has other basic constraints"),
     ],
 )
-def test_the_proof_reads_the_certificate_back(issuer: Issuer, changes: dict[str, object], problem: str) -> None:
-    """A certificate that says anything else than was asked for is not handed out."""
+def test_the_proof_reads_the_certificate_back(issuer: Issuer, changes: dict[str, Any], problem: str) -> None:
+    """A certificate that says anything else than was planned is not handed out."""
     leaf = leaf_of(issuer)
-    asked = {"root": issuer.certificate, "purpose": CLIENT, "names": NAMES, "public_key": leaf.public_key()}
-    profiles._check_contents(leaf, **asked)  # type: ignore[arg-type]
+    plan = Plan(
+        role=Role.CLIENT,
+        subject=leaf.subject,
+        public_key=leaf.public_key(),  # type: ignore[arg-type]
+        not_before=leaf.not_valid_before_utc,
+        not_after=leaf.not_valid_after_utc,
+        extensions=((x509.ExtendedKeyUsage([CLIENT]), False), (x509.SubjectAlternativeName(NAMES), False)),
+    )
+    profiles._check_contents(leaf, plan=plan, issuer=issuer)
     with pytest.raises(ProfileError, match=problem):
-        profiles._check_contents(leaf, **asked | changes)  # type: ignore[arg-type]
+        profiles._check_contents(leaf, plan=replace(plan, **changes), issuer=issuer)
+    stranger = build_root(common_name="Another CA", now=NOW)
+    with pytest.raises(ProfileError, match="it has another issuer"):
+        profiles._check_contents(leaf, plan=plan, issuer=stranger)
+
+
+def test_an_intermediate(issuer: Issuer) -> None:
+    """Five years, path length 0, what a CA needs, and no extended key usage: strict peers then accept both."""
+    intermediate = build_intermediate(issuer=issuer, common_name="Aegis Local Intermediate CA test", now=NOW)
+    certificate = intermediate.certificate
+    assert intermediate.path == (certificate, issuer.certificate)
+    assert certificate.not_valid_after_utc == NOW + profiles.INTERMEDIATE_VALIDITY
+    assert extension(certificate, x509.BasicConstraints) == x509.Extension(
+        x509.BasicConstraints.oid, True, x509.BasicConstraints(ca=True, path_length=0)
+    )
+    kinds = {type(found.value) for found in certificate.extensions}
+    assert kinds == {
+        x509.BasicConstraints,
+        x509.KeyUsage,
+        x509.SubjectKeyIdentifier,
+        x509.AuthorityKeyIdentifier,
+    }
+    certificate.verify_directly_issued_by(issuer.certificate)
+
+
+def test_nothing_stands_beneath_an_intermediate_but_leafs(issuer: Issuer) -> None:
+    """Path length 0 is kept: an intermediate issues no intermediate."""
+    intermediate = build_intermediate(issuer=issuer, common_name="Intermediate", now=NOW)
+    with pytest.raises(ProfileError, match="a CA above allows no certificate this far below"):
+        build_intermediate(issuer=intermediate, common_name="Too deep", now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("days", "problem"),
+    [(-1, "CN=Intermediate begins .* UTC, and this machine's clock says"), (1826, "CN=Intermediate ended .* UTC")],
+)
+def test_an_intermediate_outside_of_its_validity(issuer: Issuer, days: int, problem: str) -> None:
+    """A clock that is wrong, and an intermediate that has expired, are told apart and named."""
+    intermediate = build_intermediate(issuer=issuer, common_name="Intermediate", now=NOW)
+    with pytest.raises(ProfileError, match=problem):
+        leaf_of(intermediate, now=NOW + datetime.timedelta(days=days))
+
+
+def test_a_leaf_ends_with_the_first_ca_above_it(issuer: Issuer) -> None:
+    """Of the intermediate and the root, whichever ends first."""
+    late = issuer.certificate.not_valid_after_utc - datetime.timedelta(days=10)
+    intermediate = build_intermediate(issuer=issuer, common_name="Late", now=late)
+    assert intermediate.certificate.not_valid_after_utc == issuer.certificate.not_valid_after_utc
+    assert leaf_of(intermediate, now=late).not_valid_after_utc == issuer.certificate.not_valid_after_utc
+
+
+def test_where_the_list_is(issuer: Issuer) -> None:
+    """A distribution point when there is a URL: not critical, one full name; none otherwise."""
+    url = "http://aegis.example.com/api/v1/ca/crl"
+    found = extension(leaf_of(replace(issuer, crl_url=url)), x509.CRLDistributionPoints)
+    name = x509.UniformResourceIdentifier(url)
+    point = x509.DistributionPoint(full_name=[name], relative_name=None, reasons=None, crl_issuer=None)
+    assert (found.critical, list(found.value)) == (False, [point])  # type: ignore[call-overload]
+    with pytest.raises(x509.ExtensionNotFound):
+        extension(leaf_of(issuer), x509.CRLDistributionPoints)
+    intermediate = build_intermediate(issuer=replace(issuer, crl_url=url), common_name="Intermediate", now=NOW)
+    assert extension(intermediate.certificate, x509.CRLDistributionPoints).value == found.value
 
 
 def test_an_issuer_shows_no_key(issuer: Issuer) -> None:
@@ -202,21 +274,35 @@ def test_keys_are_pkcs8_pem() -> None:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command on this machine")
-@pytest.mark.parametrize(
-    ("purpose", "accepted_as", "refused_as"), [(CLIENT, "sslclient", "sslserver"), (SERVER, "sslserver", "sslclient")]
-)
-def test_openssl_agrees(
-    issuer: Issuer, tmp_path: Path, purpose: x509.ObjectIdentifier, accepted_as: str, refused_as: str
-) -> None:
-    """OpenSSL in strict mode accepts a leaf for its purpose and for no other."""
-    ca_file, leaf_file = tmp_path / "ca.crt", tmp_path / "leaf.crt"
-    ca_file.write_text(profiles.certificate_to_pem(issuer.certificate))
-    leaf_file.write_text(profiles.certificate_to_pem(leaf_of(issuer, purpose=purpose)))
+@pytest.mark.parametrize("has_intermediate", [False, True])
+@pytest.mark.parametrize("key_type", list(KeyType))
+def test_openssl_agrees(issuer: Issuer, tmp_path: Path, key_type: KeyType, has_intermediate: bool) -> None:
+    """OpenSSL in strict mode accepts leafs of every type of key for their purpose and for no other."""
+    ca = build_intermediate(issuer=issuer, common_name="Intermediate", now=NOW) if has_intermediate else issuer
+    *intermediates, root = ca.path
+    root_file, chain_file, leaf_file = (tmp_path / name for name in ("root.crt", "chain.crt", "leaf.crt"))
+    root_file.write_text(profiles.certificate_to_pem(root))
+    chain_file.write_text("".join(map(profiles.certificate_to_pem, intermediates)))
+    key = generate_key(key_type)
 
     def verify(as_what: str) -> subprocess.CompletedProcess[str]:
-        command = ["openssl", "verify", "-x509_strict", "-purpose", as_what, "-CAfile", ca_file, leaf_file]
+        untrusted = ["-untrusted", chain_file] if intermediates else []
+        command = [
+            "openssl",
+            "verify",
+            "-x509_strict",
+            "-purpose",
+            as_what,
+            "-CAfile",
+            root_file,
+            *untrusted,
+            leaf_file,
+        ]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    accepted = verify(accepted_as)
-    assert (accepted.returncode, accepted.stdout) == (0, f"{leaf_file}: OK\n"), accepted.stderr
-    assert verify(refused_as).returncode != 0
+    for purpose, accepted_as, refused_as in ((CLIENT, "sslclient", "sslserver"), (SERVER, "sslserver", "sslclient")):
+        leaf = leaf_of(ca, purpose=purpose, public_key=key.public_key())
+        leaf_file.write_text(profiles.certificate_to_pem(leaf))
+        accepted = verify(accepted_as)
+        assert (accepted.returncode, accepted.stdout) == (0, f"{leaf_file}: OK\n"), accepted.stderr
+        assert verify(refused_as).returncode != 0

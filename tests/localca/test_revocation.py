@@ -20,15 +20,25 @@ from django.utils import timezone
 from aegis_site.kernel.audit.models import AuditEntry
 from aegis_site.kernel.fields import Sealed
 from aegis_site.kernel.keyring import SecretUnreadable
-from localca.models import CertificateAuthority, IssuedCertificate, RevocationList, RevocationReason
+from localca.authority_keys import remove_key
+from localca.hierarchy import create_intermediate
+from localca.models import (
+    CertificateAuthority,
+    IssuedCertificate,
+    KeyMissing,
+    RevocationList,
+    RevocationReason,
+)
 from localca.revocation import (
     RevocationError,
     current_list,
+    current_lists,
     is_named,
     lock_authority,
     publish_list,
     refresh_lists,
     revoke_certificate,
+    revoke_intermediate,
 )
 from localca.services import IssuedBundle, ensure_authority, issue_client_certificate
 from tests.support.certificates import Authority
@@ -328,3 +338,50 @@ def test_whoever_signs_holds_the_ca() -> None:
     authority = ensure_authority()
     with transaction.atomic():
         assert publish_list(lock_authority(authority.pk)).number == 2
+
+
+@pytest.mark.django_db
+def test_an_intermediate_is_revoked_by_its_root() -> None:
+    """Not a root, not the one that issues, not twice, not an expired one; the root's next list names it."""
+    root = ensure_authority()
+    first = create_intermediate(user=None)
+
+    def refusal(authority: CertificateAuthority) -> str:
+        with pytest.raises(RevocationError) as raised:
+            revoke_intermediate(authority=authority, reason=RevocationReason.KEY_COMPROMISE, user=None)
+        return raised.value.code
+
+    assert (refusal(root), refusal(first)) == ("is_root", "is_active")
+    second = create_intermediate(user=None)
+    revoke_intermediate(authority=first, reason=RevocationReason.KEY_COMPROMISE, user=None)
+    assert named(current_list(root)) == {first.certificate.serial_number: x509.ReasonFlags.key_compromise}
+    assert refusal(first) == "already_revoked"
+    assert [found.authority for found in current_lists()] == [second, root], "its own list is nobody's business now"
+    entry = AuditEntry.objects.latest("pk")
+    assert (entry.action, entry.target_id) == ("revoked", str(first.pk))
+    create_intermediate(user=None)
+    with time_machine.travel(second.facts.not_after, tick=False):
+        assert refusal(CertificateAuthority.objects.get(pk=second.pk)) == "certificate_expired"
+
+
+@pytest.mark.django_db
+def test_an_intermediate_whose_root_has_no_key_is_not_revoked() -> None:
+    """The key has to come back first; nothing says that it was revoked."""
+    root = ensure_authority()
+    first = create_intermediate(user=None)
+    create_intermediate(user=None)
+    remove_key(authority=root, confirmation=str(root), user=None)
+    with pytest.raises(KeyMissing, match="is not stored here, so it cannot sign"):
+        revoke_intermediate(authority=first, reason=RevocationReason.SUPERSEDED, user=None)
+    assert CertificateAuthority.objects.get(pk=first.pk).revoked_at is None
+
+
+@pytest.mark.django_db
+def test_the_daily_sweep_makes_the_lists_of_all() -> None:
+    """Root and intermediate; once a day each."""
+    root = ensure_authority()
+    intermediate = create_intermediate(user=None)
+    with time_machine.travel(timezone.now() + 2 * DAY, tick=False):
+        assert refresh_lists() == 2
+        assert refresh_lists() == 0
+        assert (current_list(root).number, current_list(intermediate).number) == (2, 2)

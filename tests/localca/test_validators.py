@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 
 from localca.validators import (
     clean_common_name,
+    clean_crl_url,
     clean_dns_name,
     clean_note,
     parse_subject_alt_name,
@@ -15,7 +16,7 @@ from localca.validators import (
 )
 
 
-@pytest.mark.parametrize("text", ["orders", " orders ", "Ordres & Cie, été", "x" * 64, "10.0.0.1"])
+@pytest.mark.parametrize("text", ["orders", " orders ", "Ordres & Cie, été", "x" * 64, "é" * 32, "10.0.0.1"])
 def test_common_names(text: str) -> None:
     """Any printable text of up to 64 characters is a common name; white space around it is not part of it."""
     assert clean_common_name(text) == text.strip()
@@ -27,6 +28,7 @@ def test_common_names(text: str) -> None:
         ("", "required", "Enter a common name."),
         (" \t", "required", "Enter a common name."),
         ("x" * 65, "max_length", "A common name has at most 64 characters, this one has 65."),
+        ("é" * 33, "max_length", "A common name has at most 64 bytes in UTF-8, this one has 66."),
         ("a\x00b", "invalid", "A common name holds printable characters only."),
         ("a\nb", "invalid", "A common name holds printable characters only."),
         ("a\u202eb", "invalid", "A common name holds printable characters only."),
@@ -149,3 +151,54 @@ def test_what_is_no_uri(uri: str) -> None:
     """Refused with a text for the operator."""
     with pytest.raises(ValidationError, match=r"is not an absolute URI|at most 2048 characters"):
         parse_subject_alt_name(f"URI:{uri}", may_be_uri=True)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "spiffe://example.org",
+        "spiffe://Example.org/x",
+        "spiffe://example.org/x/",
+        "spiffe://example.org/x?y",
+        "SPIFFE:x",
+    ],
+)
+def test_what_is_no_spiffe_id(uri: str) -> None:
+    """A path is needed, and nothing but names in it."""
+    with pytest.raises(ValidationError, match="is no SPIFFE ID, such as"):
+        parse_subject_alt_names([f"URI:{uri}"], may_be_uris=True)
+
+
+def test_a_spiffe_id_stands_beside_no_other_uri() -> None:
+    """X509-SVID section 2; DNS names may be there."""
+    spiffe_id = "URI:spiffe://example.org/orders"
+    assert len(parse_subject_alt_names([spiffe_id, "DNS:orders"], may_be_uris=True)) == 2
+    with pytest.raises(ValidationError, match="A SPIFFE ID stands beside no other URI"):
+        parse_subject_alt_names([spiffe_id, "URI:urn:x:y"], may_be_uris=True)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "http://aegis.example.com/crl", "https://10.0.0.7:8443/api/v1/ca/crl?encoding=der"]
+)
+def test_where_a_list_may_be(url: str) -> None:
+    """http or https, without surrounding spaces; or nowhere."""
+    assert clean_crl_url(f" {url} ") == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "crl",
+        "ftp://example.com/crl",
+        "http://",
+        "http://a@example.com/",
+        "http://example.com/#x",
+        "http://x:99999/",
+        "http://ü.example/",
+        "http://example.com/" + "x" * 500,
+    ],
+)
+def test_where_no_list_can_be(url: str) -> None:
+    """Refused, in words that name the rule."""
+    with pytest.raises(ValidationError, match=r"is not an http or https URL|has at most 500 characters"):
+        clean_crl_url(url)

@@ -50,13 +50,15 @@ def test_who_gets_the_key(document: dict[str, Any], names: set[str]) -> None:
 
 
 def test_both_forms_hold_the_same_key() -> None:
-    """PEM and PKCS#12 open to the private key of the certificate."""
+    """PEM and PKCS#12 open to the private key of the certificate; the CA's own is in the file as well."""
     bundle = issue_client_certificate(common_name="orders")
     wishes = {"include_private_key": True, "passphrase": "correct horse"}
     pem = key_document(bundle, wishes)["private_key"].encode()
     content = base64.b64decode(key_document(bundle, wishes | {"format": "pkcs12"})["pkcs12"])
-    key = pkcs12.load_pkcs12(content, b"correct horse").key
+    file = pkcs12.load_pkcs12(content, b"correct horse")
+    key = file.key
     assert key is not None
+    assert [extra.certificate for extra in file.additional_certs] == [bundle.record.authority.certificate]
     expected = bundle.record.certificate.public_key()
     assert load_pem_private_key(pem, password=b"correct horse").public_key() == key.public_key() == expected
 

@@ -16,7 +16,16 @@ def test_the_ca(admin_client: Client) -> None:
     authority = ensure_authority()
     response = admin_client.get("/api/v1/ca")
     document = response.json()
-    assert set(document) == {"id", "certificate", "certificate_info", "created_at"}
+    assert set(document) == {
+        "id",
+        "certificate",
+        "certificate_info",
+        "created_at",
+        "chain",
+        "trust_anchors",
+        "authorities",
+    }
+    assert (document["chain"], document["trust_anchors"]) == ("", authority.certificate_pem)
     assert document["id"] == str(authority.pk)
     assert document["certificate"] == authority.certificate_pem
     facts = document["certificate_info"]
