@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import StackedInline
 
 import healthchecks.failures.admin  # noqa: F401 (registers on import)
-from aegis_site.kernel.admin import display
+from aegis_site.kernel.admin import display, shown_once
 from healthchecks.forms import HealthCheckForm, HealthCheckFormSet
 from healthchecks.history import Range
 from healthchecks.history_admin import history_section
@@ -54,6 +54,7 @@ class HealthCheckInline(PartOfHost, StackedInline):
         return ["history", *self.fields] if is_stored else list(self.fields)
 
     @display(description="Health")
+    @shown_once
     def history(self, check: HealthCheck) -> SafeString:
         return history_section(check.host, range_=Range.DAY, page=None, now=timezone.now())
 

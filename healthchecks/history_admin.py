@@ -18,7 +18,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.html import format_html_join
+from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from healthchecks import plots
@@ -112,28 +112,26 @@ def _rows(upstreams: list[Upstream], period: Period, *, now: datetime.datetime) 
 
 def _bars(bars: Iterable[plots.Bar]) -> SafeString:
     """Here and not in the template, as are the rows of tables: a month of ten upstreams has hundreds of each."""
-    return format_html_join(
-        "",
-        '<rect class="hh-{}" x="{}" width="{}" y="0" height="10"><title>{}</title></rect>',
-        ((bar.state.value, bar.x, bar.width, bar.title) for bar in bars),
+    # State and numbers are ours; to escape each of them took a tenth of the page.
+    return SafeString(
+        "".join(
+            f'<rect class="hh-{bar.state.value}" x="{bar.x}" width="{bar.width}" y="0" height="10">'
+            f"<title>{escape(bar.title)}</title></rect>"
+            for bar in bars
+        )
     )
 
 
 def _table(lines: Iterable[dict[str, Any]]) -> SafeString:
-    return format_html_join(
-        "",
-        '<tr><th scope="row">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>',
-        (
-            (
-                line["since"],
-                line["count"],
-                line["failures"],
-                *(_milliseconds(line[name]) for name in ("mean_ms", "p95_ms", "max_ms")),
-                ", ".join(f"{code} ({count})" for code, count in line["codes"]),
-            )
-            for line in lines
-        ),
-    )
+    rows = []
+    for line in lines:
+        milliseconds = "</td><td>".join(_milliseconds(line[name]) for name in ("mean_ms", "p95_ms", "max_ms"))
+        codes = escape(", ".join(f"{code} ({count})" for code, count in line["codes"]))
+        rows.append(
+            f'<tr><th scope="row">{escape(line["since"])}</th><td>{line["count"]:d}</td><td>{line["failures"]:d}</td>'
+            f"<td>{milliseconds}</td><td>{codes}</td></tr>"
+        )
+    return SafeString("".join(rows))
 
 
 def _milliseconds(value: float | None) -> str:

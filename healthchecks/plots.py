@@ -80,27 +80,28 @@ def latency(points: Sequence[Sums], period: Period) -> Latency | None:
     top_ms = _round_top(highest)
     band, line = [], []
     joins_at = None
-    for point, slow in measured:
+    since_s, step_s, width = period.since.timestamp(), period.range.step_s, steps_in(period.range)
+    edges = [_edges(point, since_s, step_s, width) for point in points]
+    for (point, slow), (begin, end) in zip(measured, edges, strict=True):
         mean, fast = mean_ms(point), point.min_ms
         if slow is None or mean is None or fast is None:
             continue
-        begin, end = _edges(point, period)
         high, middle, low = (_y(value, top_ms) for value in (max(slow, mean), mean, fast))
         band.append(f"M{begin} {high}H{end}V{low}H{begin}Z")
         # Steps that follow each other are one line; others are not joined over time that nobody measured.
         line.append(f"{f'V{middle}' if joins_at == begin else f'M{begin} {middle}'}H{end}")
         joins_at = end
     failures = [
-        (begin, round(end - begin, 2)) for begin, end in (_edges(point, period) for point in points if point.failures)
+        (begin, round(end - begin, 2)) for point, (begin, end) in zip(points, edges, strict=True) if point.failures
     ]
     return Latency(top_ms=top_ms, band="".join(band), line="".join(line), failures=failures)
 
 
-def _edges(point: Sums, period: Period) -> tuple[float, float]:
+def _edges(point: Sums, since_s: float, step_s: int, width: int) -> tuple[float, float]:
     """Where a point begins and ends. The first step of a range begins before it, the last may end behind it."""
-    begin = (point.start_s - period.since.timestamp()) / period.range.step_s
-    end = begin + point.span_s / period.range.step_s
-    return round(max(0.0, begin), 2), round(min(end, steps_in(period.range)), 2)
+    begin = (point.start_s - since_s) / step_s
+    end = begin + point.span_s / step_s
+    return round(max(0.0, begin), 2), round(min(end, width), 2)
 
 
 def _y(value_ms: float, top_ms: int) -> float:

@@ -28,6 +28,8 @@ KEPT_HOURS_S = 31 * _DAY_S
 # Of one transaction: so many upstreams, and an hour of each. At most 12 000 rows.
 UPSTREAMS = 200
 SLICE_S = HOUR_S
+# So many are forgotten at once. Each hour there is one of each upstream.
+FORGOTTEN_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,15 @@ def condense(*, now_s: float) -> int:
     for upstream_ids in _batches():
         for step in STEPS:
             gone += _condense(upstream_ids, step, before_s=int(now_s - step.kept_s) // step.into_s * step.into_s)
-        old = HealthSummary.objects.filter(
-            upstream__in=upstream_ids, span_s=HOUR_S, start_s__lt=int(now_s) - KEPT_HOURS_S
-        )
-        gone += old.delete()[0]
+        gone += _forget(upstream_ids, before_s=int(now_s) - KEPT_HOURS_S)
+    return gone
+
+
+def _forget(upstream_ids: Sequence[uuid.UUID], *, before_s: int) -> int:
+    old = HealthSummary.objects.filter(upstream__in=upstream_ids, span_s=HOUR_S, start_s__lt=before_s)
+    gone = 0
+    while keys := list(old.values_list("pk", flat=True)[:FORGOTTEN_ROWS]):
+        gone += HealthSummary.objects.filter(pk__in=keys).delete()[0]
     return gone
 
 
@@ -102,11 +109,12 @@ def _with(sums: Sums, earlier: HealthSummary | None) -> HealthSummary:
 
 
 def forget_history_of_gone_upstreams() -> int:
-    """Delete what was written while its upstream was being deleted. How many rows there were."""
+    """Delete what was written while its upstream was being deleted, of so many. How many rows there were."""
     existing = Upstream.objects.filter(pk=OuterRef("upstream_id"))
-    count, _ = HealthTransition.objects.filter(~Exists(existing)).delete()
-    # First asked, then deleted: to look at each row is not what writers should wait for.
-    gone = HealthSummary.objects.filter(~Exists(existing)).order_by().values_list("upstream_id", flat=True).distinct()
-    if upstream_ids := list(gone[:UPSTREAMS]):
-        count += HealthSummary.objects.filter(upstream__in=upstream_ids).delete()[0]
+    count = 0
+    for rows in (HealthTransition.objects.order_by(), HealthSummary.objects.order_by()):
+        # First asked, then deleted, one upstream at a time: to look at each row is not what writers should wait for.
+        gone = rows.filter(~Exists(existing)).values_list("upstream_id", flat=True).distinct()
+        for upstream_id in list(gone[:UPSTREAMS]):
+            count += rows.filter(upstream=upstream_id).delete()[0]
     return count

@@ -77,7 +77,7 @@ def uptime(found: Iterable[Stretch]) -> Uptime:
     return Uptime(percent=healthy_us * 100_000 // known_us / 1000, known_s=round(known_s))
 
 
-_RANK = (HealthState.UNHEALTHY, HealthState.HEALTHY, HealthState.UNKNOWN)
+_RANK = {HealthState.UNHEALTHY: 0, HealthState.HEALTHY: 1, HealthState.UNKNOWN: 2}
 
 
 def worst_of_slots(
@@ -90,6 +90,8 @@ def worst_of_slots(
         first = int((stretch.since - since).total_seconds() / width_s)
         # What ends exactly where a slot begins is not in it.
         last = -int(-(stretch.until - since).total_seconds() // width_s) - 1
+        rank = _RANK[stretch.state]
         for slot in range(max(0, first), min(slots - 1, last) + 1):
-            worst[slot] = min(worst[slot], stretch.state, key=_RANK.index)
+            if rank < _RANK[worst[slot]]:
+                worst[slot] = stretch.state
     return worst

@@ -1,10 +1,13 @@
 """How groups of failures are read."""
 
+import datetime
 from typing import Any
 
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from aegis_site.kernel.api import StrictSerializer
 from aegis_site.kernel.audit.api import AuditEntrySerializer
 from aegis_site.kernel.audit.models import AuditEntry
 from healthchecks.failures.models import FailureGroup
@@ -76,6 +79,17 @@ class FailureSerializer(serializers.ModelSerializer[FailureGroup]):
     def get_fix(self, group: FailureGroup) -> str:
         meaning = meaning_of(group.code)
         return meaning.fix if meaning else ""
+
+
+class MuteRequestSerializer(StrictSerializer[Any]):
+    """For how long nobody wants to hear of it."""
+
+    until = serializers.DateTimeField(required=False, help_text="After now. A day from now where nothing is said.")
+
+    def validate_until(self, until: datetime.datetime) -> datetime.datetime:
+        if until <= timezone.now():
+            raise serializers.ValidationError("In the future.", code="invalid")
+        return until
 
 
 class ChangeBeforeSerializer(AuditEntrySerializer):

@@ -14,10 +14,14 @@ from aegis_site.kernel.api import ApiViewSet
 from aegis_site.kernel.api_policy import MayChange
 from aegis_site.kernel.filters import Filters, Ordering, Search
 from healthchecks.api.failure_filters import FailureFilter
-from healthchecks.api.failure_serializers import FailureSerializer, FailureWithChangesSerializer
+from healthchecks.api.failure_serializers import (
+    FailureSerializer,
+    FailureWithChangesSerializer,
+    MuteRequestSerializer,
+)
 from healthchecks.failures.models import FailureGroup
 from healthchecks.failures.selectors import changes_before, failure_groups
-from healthchecks.failures.standing import acknowledge, resolve
+from healthchecks.failures.standing import MUTED_FOR, acknowledge, mute, resolve
 
 
 class FailureViewSet(mixins.ListModelMixin, ApiViewSet):
@@ -53,6 +57,24 @@ class FailureViewSet(mixins.ListModelMixin, ApiViewSet):
     def resolve(self, request: Request, pk: str) -> Response:
         """Say that it is over. Seen again, it opens again."""
         resolve(groups=[self.get_object()], user=request.user, now=timezone.now())
+        return self._shown(request)
+
+    @extend_schema(request=MuteRequestSerializer, responses={200: FailureWithChangesSerializer})
+    @action(detail=True, methods=["post"], permission_classes=[MayChange])
+    def mute(self, request: Request, pk: str) -> Response:
+        """Leave it out of the count of open ones, and tell nobody of it, until then."""
+        group = self.get_object()
+        serializer = MuteRequestSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        until = serializer.validated_data.get("until", timezone.now() + MUTED_FOR)
+        mute(groups=[group], until=until, user=request.user)
+        return self._shown(request)
+
+    @extend_schema(request=None, responses={200: FailureWithChangesSerializer})
+    @action(detail=True, methods=["post"], permission_classes=[MayChange])
+    def unmute(self, request: Request, pk: str) -> Response:
+        """Count it and tell of it again. Nothing happens to one that is not muted."""
+        mute(groups=[self.get_object()], until=None, user=request.user)
         return self._shown(request)
 
     def _shown(self, request: Request) -> Response:

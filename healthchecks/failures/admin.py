@@ -4,7 +4,6 @@ Laws of this module: nobody adds, edits or deletes a group here; saying that it 
 a POST with a CSRF token by who may change it. What is shown of strangers' texts is escaped by the templates.
 """
 
-import datetime
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -22,7 +21,7 @@ from aegis_site.kernel.audit.audited_admin import AuditedAdmin
 from aegis_site.kernel.audit.panels import entry_views
 from healthchecks.failures.models import FailureGroup, FailureState, Source
 from healthchecks.failures.selectors import BEFORE, changes_before, failure_groups, met_by
-from healthchecks.failures.standing import FAILURES, acknowledge, mute, resolve
+from healthchecks.failures.standing import FAILURES, MUTED_FOR, acknowledge, mute, resolve
 from hosts.badges import badge, badges
 from hosts.connection_test_panel import ago
 from hosts.revert_admin import revert_url
@@ -33,7 +32,6 @@ _STATE_BADGES = {
     FailureState.ACKNOWLEDGED: "warning",
     FailureState.RESOLVED: "success",
 }
-MUTED_FOR = datetime.timedelta(days=1)
 
 
 class SourceFilter(admin.SimpleListFilter):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from aegis_site.kernel.audit.actor import Actor
 from aegis_site.kernel.audit.recording import Described, Kind, changing
@@ -21,6 +21,8 @@ from hosts.models import ConnectionTest, ConnectionTestState, Host, Upstream
 
 WELL_FOR = datetime.timedelta(minutes=5)
 UNSEEN_FOR = datetime.timedelta(hours=24)
+# When nobody says until when.
+MUTED_FOR = datetime.timedelta(days=1)
 KEPT_RESOLVED = datetime.timedelta(days=30)
 # Deleted at once.
 BATCH = 2000
@@ -76,7 +78,6 @@ def mute(*, groups: Collection[FailureGroup], until: datetime.datetime | None, u
     return _change(groups, user, change)
 
 
-@transaction.atomic
 def resolve_recovered(*, now: datetime.datetime) -> int:
     """Resolves those of upstreams that are well again, and those that nobody has met for long. How many."""
     standing = FailureGroup.objects.exclude(state=FailureState.RESOLVED)
@@ -98,8 +99,17 @@ def resolve_recovered(*, now: datetime.datetime) -> int:
     unseen = standing.filter(last_seen__lte=now - UNSEEN_FOR)
     count = 0
     for rows, reason in ((recovered, "the upstream is well again"), (unseen, "not seen for a day")):
-        count += rows.update(state=FailureState.RESOLVED, state_since=now, state_by="", state_reason=reason)
+        count += _resolve(rows, reason, now)
     return count
+
+
+@transaction.atomic
+def _resolve(rows: QuerySet[FailureGroup], reason: str, now: datetime.datetime) -> int:
+    # Locked in order, as who counts in them does it, so that neither waits for the other for good.
+    locked = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
+    return FailureGroup.objects.filter(pk__in=locked).update(
+        state=FailureState.RESOLVED, state_since=now, state_by="", state_reason=reason
+    )
 
 
 def forget_old_failures(*, now: datetime.datetime) -> int:

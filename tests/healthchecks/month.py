@@ -6,6 +6,7 @@ times takes no other room than one that was inserted once.
 """
 
 import datetime
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ class Size:
     summaries: int
     transitions: int
     megabytes: float
+    # Of this process, for an hour of all upstreams; the most since the size before.
+    condense_s: float
 
 
 def durations_ms(kind: int) -> list[int]:
@@ -53,13 +56,17 @@ def simulate(upstream_ids: Sequence[uuid.UUID], *, days: int, begin_s: int, meas
     """So many days, hour by hour. Yields what there is after each day in `measured`."""
     keys = [_UPSTREAM.get_db_prep_save(upstream_id, connection) for upstream_id in upstream_ids]
     _prepare(keys)
+    condense_s = 0.0
     for hour in range(days * 24):
         start_s = begin_s + hour * HOUR_S
         with transaction.atomic():
             _insert(upstream_ids, start_s=start_s, hour_of_day=hour % 24)
+        began_s = time.process_time()
         condense(now_s=start_s + HOUR_S)
+        condense_s = max(condense_s, time.process_time() - began_s)
         if (hour + 1) % 24 == 0 and (day := (hour + 1) // 24) in measured:
-            yield _size(day)
+            yield _size(day, condense_s)
+            condense_s = 0.0
 
 
 def _prepare(keys: Sequence[object]) -> None:
@@ -115,10 +122,14 @@ def _values(row: HealthSummary) -> list[object]:
     return [field.get_db_prep_save(getattr(row, field.attname), connection) for field in _FIELDS]
 
 
-def _size(days: int) -> Size:
+def _size(days: int, condense_s: float) -> Size:
     with connection.cursor() as cursor:
         (pages,) = cursor.execute("PRAGMA page_count").fetchone()
         (page_bytes,) = cursor.execute("PRAGMA page_size").fetchone()
     return Size(
-        days, HealthSummary.objects.count(), HealthTransition.objects.count(), round(pages * page_bytes / 1e6, 1)
+        days,
+        HealthSummary.objects.count(),
+        HealthTransition.objects.count(),
+        round(pages * page_bytes / 1e6, 1),
+        round(condense_s, 2),
     )

@@ -3,11 +3,14 @@
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from aegis_site.kernel.audit.models import AuditEntry
-from healthchecks.models import HealthCheck
-from hosts.models import Host
+from healthchecks.models import HealthCheck, HealthSummary, HealthTransition, UpstreamHealth
+from hosts.models import ConnectionTest, Host
+from hosts.specs import UpstreamSpec
 from tests.healthchecks.examples import checked_host
 from tests.hosts.examples import make_host
 from tests.hosts.test_admin import ADD, editor, form_data, page, sign_in
@@ -105,3 +108,14 @@ def test_who_may_only_look(client: Client) -> None:
     text = page(client, editor(make_host(sections={"health_check": {"path": "/only-seen"}})))
     assert "/only-seen" in text
     assert f'name="{PREFIX}-0-path"' not in text
+
+
+def test_the_editor_asks_once_for_each_part(admin_client: Client) -> None:
+    """unfold asks for a read-only value five times; the history alone is eight queries, for however many upstreams."""
+    host = checked_host(upstreams=[UpstreamSpec(address="10.0.0.7", port=port) for port in range(1, 11)])
+    with CaptureQueriesContext(connection) as queries:
+        page(admin_client, editor(host))
+    # Of the history two and three; before, five times as many.
+    tables = (HealthSummary, HealthTransition, UpstreamHealth, ConnectionTest)
+    asked = [sum(f'FROM "{table._meta.db_table}"' in query["sql"] for query in queries) for table in tables]
+    assert asked == [2, 3, 1, 1]

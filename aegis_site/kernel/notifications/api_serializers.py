@@ -19,7 +19,13 @@ from aegis_site.kernel.notifications.models import (
     DeliveryState,
     MaintenanceWindow,
 )
-from aegis_site.kernel.notifications.validators import MAX_NAME_CHARACTERS, MAX_SECRET_CHARACTERS, MAX_URL_CHARACTERS
+from aegis_site.kernel.notifications.validators import (
+    MAX_NAME_CHARACTERS,
+    MAX_SECRET_CHARACTERS,
+    MAX_URL_CHARACTERS,
+    MAX_WINDOW_HOSTS,
+    TOO_MANY_HOSTS,
+)
 from aegis_site.kernel.serializers import Texts
 from aegis_site.kernel.site_settings.validators import MAX_RECIPIENTS
 
@@ -106,6 +112,18 @@ class ChannelTestSerializer(serializers.Serializer[Any]):
     status = serializers.IntegerField(allow_null=True)
 
 
+class WindowHosts(serializers.ManyRelatedField):
+    """The hosts of a window. A query for each, so that there are not too many is asked before."""
+
+    default_error_messages = {"max_length": TOO_MANY_HOSTS}
+    document = {"maxItems": MAX_WINDOW_HOSTS}
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if isinstance(data, list) and len(data) > MAX_WINDOW_HOSTS:
+            self.fail("max_length")
+        return list(super().to_internal_value(data))
+
+
 class MaintenanceWindowSerializer(StrictSerializer[MaintenanceWindow]):
     """From when to when nothing is told: of the whole site, or of these hosts."""
 
@@ -114,10 +132,11 @@ class MaintenanceWindowSerializer(StrictSerializer[MaintenanceWindow]):
     begins_at = serializers.DateTimeField()
     ends_at = serializers.DateTimeField(help_text="After `begins_at`.")
     whole_site = serializers.BooleanField(required=False, help_text="Then `hosts` is empty.")
-    hosts = serializers.PrimaryKeyRelatedField(
-        many=True,
+    hosts = WindowHosts(
         required=False,
-        queryset=MaintenanceWindow._meta.get_field("hosts").remote_field.model._default_manager.all(),
+        child_relation=serializers.PrimaryKeyRelatedField(
+            queryset=MaintenanceWindow._meta.get_field("hosts").remote_field.model._default_manager.all()
+        ),
     )
 
 

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.db import transaction
+from django.db.models import Window
+from django.db.models.functions import RowNumber
 
 from aegis_site.kernel.notifications.models import Channel, Delivery, DeliveryState
 
@@ -37,7 +39,7 @@ class Claim:
 
 @transaction.atomic
 def claim_due(*, now: datetime.datetime) -> list[Claim]:
-    """At most one message of each channel. Three queries, and two for each claim."""
+    """At most one message of each channel, the longest due first. Three queries, and one for each claim."""
     # Channels of another sweep are left to it: between looking whether one is busy and making it so, nobody else looks.
     free = Channel.objects.select_for_update(skip_locked=True, no_key=True).filter(enabled=True)
     waiting = Delivery.objects.filter(
@@ -45,13 +47,10 @@ def claim_due(*, now: datetime.datetime) -> list[Claim]:
     )
     busy = set(waiting.filter(claim__isnull=False, due_at__gt=now).values_list("channel_id", flat=True))
     due = waiting.filter(due_at__lte=now).exclude(channel__in=busy)
-    channels = due.order_by("channel_id").values_list("channel_id", flat=True).distinct()
-    claims = []
-    for channel_id in list(channels[: max(0, MAX_IN_FLIGHT - len(busy))]):
-        first = due.filter(channel=channel_id).order_by("due_at", "created_at", "pk").first()
-        if first is not None and (claim := _claim(first, now)):
-            claims.append(claim)
-    return claims
+    order = ("due_at", "created_at", "pk")
+    place = Window(RowNumber(), partition_by="channel_id", order_by=order)
+    firsts = due.annotate(place=place).filter(place=1).order_by(*order)[: max(0, MAX_IN_FLIGHT - len(busy))]
+    return [claim for first in firsts if (claim := _claim(first, now))]
 
 
 def _claim(delivery: Delivery, now: datetime.datetime) -> Claim | None:

@@ -59,22 +59,24 @@ class _Window:
 def remind(*, now: datetime.datetime) -> int:
     """Notes again what lasts for long, or has outlasted its maintenance. How many. One query, mostly."""
     is_due = Q(kind__in=list(ENDS.values()), told_at__lte=now - REMIND_AFTER) | Q(kind__in=_OUTLASTING, is_muted=True)
-    incidents = list(
-        Incident.objects.select_for_update(of=("self",), skip_locked=True)
-        .filter(is_due, ended_at=None, event__isnull=False)
-        .select_related("event")
-        .order_by("pk")[:EVENTS_AT_ONCE]
-    )
-    windows = _windows(now, now) if incidents else []
-    due = [incident for incident in incidents if not _is_covered(windows, _event_of(incident).group, now)]
-    for incident in due:
+    lasting = Incident.objects.filter(is_due, ended_at=None, event__isnull=False).order_by("pk")
+    # Looked through to the end: what maintenance covers, however much, does not hide what comes after it.
+    groups = list(lasting.values_list("pk", "event__group"))
+    windows = _windows(now, now) if groups else []
+    due = [pk for pk, group in groups if not _is_covered(windows, group, now)][:EVENTS_AT_ONCE]
+    if not due:
+        return 0
+    locked = lasting.select_for_update(of=("self",), skip_locked=True).filter(pk__in=due)
+    incidents = list(locked.select_related("event"))
+    for incident in incidents:
         event = _event_of(incident)
         event.pk, event.at, event.since, event.outcome = None, now, incident.began_at, Outcome.PENDING
         event.is_flapping = False
-        event.save(force_insert=True)
-        incident.told_at, incident.is_muted = now, False
-    Incident.objects.bulk_update(due, ["told_at", "is_muted", "event"])
-    return len(due)
+    NotedEvent.objects.bulk_create([_event_of(incident) for incident in incidents])
+    for incident in incidents:
+        incident.event, incident.told_at, incident.is_muted = _event_of(incident), now, False
+    Incident.objects.bulk_update(incidents, ["told_at", "is_muted", "event"])
+    return len(incidents)
 
 
 @transaction.atomic
@@ -185,7 +187,9 @@ def _mute(events: Sequence[NotedEvent]) -> None:
         return
     for event in events:
         event.outcome = Outcome.MUTED
-    Incident.objects.filter(event__in=events, ended_at=None).update(is_muted=True)
+    # Locked in order, as `tell` does it, so that neither waits for the other for good.
+    lasting = Incident.objects.select_for_update().filter(event__in=events, ended_at=None).order_by("pk")
+    Incident.objects.filter(pk__in=list(lasting.values_list("pk", flat=True))).update(is_muted=True)
 
 
 def _event_of(incident: Incident) -> NotedEvent:

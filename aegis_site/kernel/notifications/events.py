@@ -53,7 +53,12 @@ def host_group(host_id: object) -> str:
 
 def admin_page(row: models.Model) -> str:
     """Where the admin shows a row. Written out: the Celery worker has no admin that could be asked."""
-    return f"/admin/{row._meta.app_label}/{row._meta.model_name}/{row.pk}/change/"
+    return admin_page_of(type(row), row.pk)
+
+
+def admin_page_of(model: type[models.Model], key: object) -> str:
+    """As `admin_page`, of a row that need not be read for it."""
+    return f"/admin/{model._meta.app_label}/{model._meta.model_name}/{key}/change/"
 
 
 def tell(event: Event) -> None:

@@ -18,6 +18,7 @@ class EventKind(models.TextChoices):
     TLS_FAILURE = "tls_failure", "TLS failure to an upstream"
     CERTIFICATE_EXPIRY = "certificate_expiry", "Certificate expires"
     ROTATION = "rotation", "Rotation of a certificate"
+    ROTATION_FAILED = "rotation_failed", "Rotation of a certificate failed"
     WORKER_LOST = "worker_lost", "Proxy worker lost"
     WORKER_BACK = "worker_back", "Proxy worker back"
     CONFIGURATION_REJECTED = "configuration_rejected", "Configuration of a host rejected"

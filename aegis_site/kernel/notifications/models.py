@@ -231,6 +231,7 @@ class Delivery(models.Model):
         ordering = ["-created_at", "pk"]
         indexes = [
             models.Index(fields=["channel", "due_at"], condition=Q(state="waiting"), name="notifications_delivery_due"),
+            models.Index(fields=["finished_at"], condition=Q(state="failed"), name="notifications_delivery_failed"),
             models.Index(fields=["-created_at"], name="notifications_delivery_latest"),
         ]
         constraints = [

@@ -33,6 +33,8 @@ from aegis_site.kernel.notifications.models import (
 )
 from aegis_site.kernel.notifications.sending import Message, Result, send
 from aegis_site.kernel.notifications.validators import (
+    MAX_WINDOW_HOSTS,
+    TOO_MANY_HOSTS,
     clean_url,
     shown_url,
     signing_key,
@@ -96,6 +98,8 @@ def apply_window(window: MaintenanceWindow, values: Mapping[str, Any], *, hosts:
     errors = _errors_of(window)
     if window.whole_site == bool(hosts):
         errors.setdefault("hosts", ValidationError("Either the whole site, or some hosts.", code="invalid"))
+    elif len(hosts) > MAX_WINDOW_HOSTS:
+        errors.setdefault("hosts", ValidationError(TOO_MANY_HOSTS, code="max_length"))
     if errors:
         raise ValidationError(errors)
 

@@ -11,6 +11,9 @@ from django.core.exceptions import ValidationError
 from aegis_site.kernel.notifications.kinds import EventKind
 
 MAX_NAME_CHARACTERS = 100
+# Of one maintenance window; the whole site needs no list.
+MAX_WINDOW_HOSTS = 1000
+TOO_MANY_HOSTS = f"At most {MAX_WINDOW_HOSTS} hosts. A window of more is one of the whole site, or several."
 MAX_URL_CHARACTERS = 2000
 MAX_SECRET_CHARACTERS = 500
 

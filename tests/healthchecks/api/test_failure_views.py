@@ -1,12 +1,15 @@
 """GET /api/v1/failures, and what may be said of one."""
 
+import datetime
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from aegis_site.kernel.audit.models import AuditEntry
 from healthchecks.failures.models import FailureGroup, Source
+from healthchecks.failures.standing import MUTED_FOR
 from tests.healthchecks.examples import NOW
 from tests.healthchecks.failures.examples import CODE, failed
 from tests.hosts.examples import make_host
@@ -72,6 +75,33 @@ def test_acknowledged_and_resolved(admin_client: Client) -> None:
         response = admin_client.post(f"{API}/{group.pk}/{verb}")
         assert response.status_code == 200, response.content
         assert (response.json()["state"], response.json()["state_by"]) == (state, "admin")
+
+
+def test_muted_and_heard_again(admin_client: Client) -> None:
+    """For a day, or until what is said; it says so, and who did it is in the audit log."""
+    group = failed(make_host())
+    before = timezone.now()
+    shown = admin_client.post(f"{API}/{group.pk}/mute", content_type="application/json").json()
+    assert before < datetime.datetime.fromisoformat(shown["muted_until"]) - MUTED_FOR < timezone.now()
+    until = {"until": "2100-01-01T00:00:00Z"}
+    shown = admin_client.post(f"{API}/{group.pk}/mute", until, content_type="application/json").json()
+    assert (shown["muted_until"], shown["state"]) == ("2100-01-01T00:00:00Z", "open")
+    for _ in range(2):
+        assert admin_client.post(f"{API}/{group.pk}/unmute").json()["muted_until"] is None
+    assert AuditEntry.objects.filter(target_type="failure", target_id=str(group.pk)).count() == 3
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [({"until": "2000-01-01T00:00:00Z"}, "until"), ({"until": None}, "until"), ({"for": 5}, "for")],
+)
+def test_muting_takes_a_moment_to_come(admin_client: Client, document: dict[str, Any], field: str) -> None:
+    """Anything else is refused at its field, and nothing is muted."""
+    group = failed(make_host())
+    response = admin_client.post(f"{API}/{group.pk}/mute", document, content_type="application/json")
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (400, field)
+    group.refresh_from_db()
+    assert group.muted_until is None
 
 
 def test_one_that_is_not_there(admin_client: Client) -> None:

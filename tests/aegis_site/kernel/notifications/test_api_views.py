@@ -1,10 +1,12 @@
 """Notifications in the HTTP API."""
 
 import json
+import uuid
 from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
 from aegis_site.kernel.notifications.distribution import distribute
 from aegis_site.kernel.notifications.events import tell
@@ -86,6 +88,17 @@ def test_windows(send: Any) -> None:
     assert send("POST", "maintenance-windows", {**document, "hosts": [path[-36:]]})[0] == 400
     assert send("GET", "maintenance-windows")[1]["count"] == 1
     assert send("DELETE", path)[0] == 204
+
+
+def test_a_window_has_so_many_hosts(send: Any, django_assert_max_num_queries: DjangoAssertNumQueries) -> None:
+    """With more it is refused at the field, before any of them is looked up."""
+    document = {"name": "move", "begins_at": "2026-05-04T12:00:00Z", "ends_at": "2026-05-04T13:00:00Z"}
+    with django_assert_max_num_queries(20):
+        status, problem = send(
+            "POST", "maintenance-windows", {**document, "hosts": [str(uuid.UUID(int=number)) for number in range(1001)]}
+        )
+    assert (status, [error["field"] for error in problem["errors"]]) == (400, ["hosts"])
+    assert problem["errors"][0]["message"].startswith("At most 1000 hosts.")
 
 
 def test_messages_are_read_and_sent_again(send: Any) -> None:

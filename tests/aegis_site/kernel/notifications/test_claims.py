@@ -3,6 +3,7 @@
 import datetime
 
 import pytest
+from pytest_django import DjangoAssertNumQueries
 
 from aegis_site.kernel.notifications.claims import GIVE_UP_AFTER, LEASE, MAX_IN_FLIGHT, claim_due, next_attempt
 from aegis_site.kernel.notifications.models import Channel, Delivery, DeliveryState
@@ -45,6 +46,15 @@ def test_only_so_many_are_under_way() -> None:
         due(owner)
     assert len(claim_due(now=NOW)) == MAX_IN_FLIGHT
     assert claim_due(now=NOW) == []
+
+
+def test_looking_takes_three_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    """However many channels there are; each claim takes one more, and those that wait longest come first."""
+    kinds = ("webhook", "slack", "discord", "ntfy")
+    rows = [due(channel(kind, name=kind), at(seconds=-number)) for number, kind in enumerate(kinds)]
+    with django_assert_num_queries(3 + len(kinds) + 2):
+        claims = claim_due(now=NOW)
+    assert [claim.delivery_id for claim in claims] == [row.pk for row in reversed(rows)]
 
 
 def test_a_channel_that_is_off_is_left_alone() -> None:

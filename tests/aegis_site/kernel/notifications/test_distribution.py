@@ -3,10 +3,13 @@
 import datetime
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from aegis_site.kernel.notifications import distribution
 from aegis_site.kernel.notifications.distribution import MAX_EVENTS, MAX_OPEN, distribute, remind
 from aegis_site.kernel.notifications.events import EventKind, tell, tell_all
-from aegis_site.kernel.notifications.models import Delivery, MaintenanceWindow, NotedEvent, Outcome
+from aegis_site.kernel.notifications.models import Delivery, Incident, MaintenanceWindow, NotedEvent, Outcome
 from aegis_site.kernel.notifications.services import save_window
 from hosts.models import Host
 from tests.aegis_site.kernel.notifications.examples import NOW, at, channel, event
@@ -139,6 +142,33 @@ def test_what_lasts_is_told_again_every_day() -> None:
     tell(event(UP, at=at(hours=25)))
     assert remind(now=at(hours=49)) == 0
     assert NotedEvent.objects.latest("pk").since == NOW
+
+
+def test_what_maintenance_covers_hides_nothing_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much of it there is, in each sweep; what comes after it is told."""
+    monkeypatch.setattr(distribution, "EVENTS_AT_ONCE", 2)
+    channel()
+    host = make_host("orders")
+    window(NOW, at(days=3), host)
+    window(NOW, at(hours=1))
+    mine = [event(subject=f"upstream:{number}", group=f"host:{host.pk}") for number in range(5)]
+    tell_all([*mine, *(event(subject=f"upstream:o{number}", group="host:other") for number in range(3))])
+    while distribute(now=at(minutes=1)):
+        pass
+    assert [remind(now=at(hours=1)) for _ in range(3)] == [2, 1, 0]
+    told = NotedEvent.objects.filter(at=at(hours=1)).values_list("subject", flat=True)
+    assert sorted(told) == ["upstream:o0", "upstream:o1", "upstream:o2"]
+
+
+def test_incidents_are_muted_in_order() -> None:
+    """They are locked as `tell` locks them, or the two could wait for each other for good."""
+    window(NOW, at(hours=1))
+    tell_all([event(subject=f"upstream:{number}") for number in range(3)])
+    with CaptureQueriesContext(connection) as queries:
+        distribute(now=at(minutes=1))
+    found = [query["sql"] for query in queries if Incident._meta.db_table in query["sql"]]
+    assert [sql.partition(" ")[0] for sql in found] == ["SELECT", "UPDATE"]
+    assert "ORDER BY 1 ASC" in found[0]
 
 
 def test_a_channel_is_not_flooded() -> None:

@@ -1,7 +1,10 @@
 """retention: what is forgotten, and what is not."""
 
+from typing import Any
+
 import pytest
 
+from aegis_site.kernel.notifications import retention
 from aegis_site.kernel.notifications.distribution import distribute
 from aegis_site.kernel.notifications.events import EventKind, tell, tell_all
 from aegis_site.kernel.notifications.models import Delivery, DeliveryState, Incident, MaintenanceWindow, NotedEvent
@@ -40,3 +43,29 @@ def test_what_a_long_maintenance_mutes_is_remembered() -> None:
     Incident.objects.update(ended_at=at(days=1))
     forget(now=at(days=200))
     assert Incident.objects.count() == 0
+
+
+def test_it_works_in_batches_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run does so much and leaves the rest to the next one; writers do not wait for all of it."""
+    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(retention, "MAX_BATCHES", 2)
+    owner = channel()
+    for _ in range(5):
+        Delivery.objects.create(channel=owner, group="g", due_at=NOW, state=DeliveryState.DELIVERED)
+    Delivery.objects.update(created_at=NOW)
+    assert (forget(now=at(days=31)), forget(now=at(days=31)), forget(now=at(days=31))) == (4, 1, 0)
+
+
+def test_what_begins_again_meanwhile_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was old when it was looked for is looked at again when it is deleted."""
+    tell_all([event(), event(EventKind.UPSTREAM_UP)])
+    real = retention._delete_batch
+
+    def late(*args: Any) -> None:
+        tell(event(at=at(days=100)))
+        real(*args)
+
+    monkeypatch.setattr(retention, "_delete_batch", late)
+    forget(now=at(days=100))
+    [incident] = Incident.objects.all()
+    assert (incident.ended_at, incident.told_at) == (None, at(days=100))

@@ -1,6 +1,8 @@
 """selectors: what the badge counts."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from aegis_site.kernel.notifications.models import Delivery
 from aegis_site.kernel.notifications.selectors import undelivered
@@ -23,3 +25,16 @@ def test_what_cannot_be_delivered_counts() -> None:
     add(state="waiting", attempts=1)
     add(state="delivered", attempts=3)
     assert undelivered(now=NOW) == 2
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the words are those of SQLite's EXPLAIN")
+def test_messages_that_arrived_are_not_looked_at() -> None:
+    """They are all of a month, and the badge is on every page."""
+    with CaptureQueriesContext(connection) as queries:
+        undelivered(now=NOW)
+    [query] = queries
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
+        steps = [step for *_, step in cursor.fetchall() if Delivery._meta.db_table in step]
+    assert ["notifications_delivery_due" in steps[0], "notifications_delivery_failed" in steps[1]] == [True, True]
+    assert len(steps) == 2
