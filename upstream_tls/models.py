@@ -1,18 +1,25 @@
-"""The upstream TLS configuration of each host.
+"""The upstream TLS configuration of each host, and the keys that wait for a certificate of another CA.
 
-Laws of this module: what is stored was checked by `upstream_tls.services.apply_changes`, the only writer of these
-columns; certificates are canonical PEM; the key is sealed and only its public fingerprint is in clear.
+Laws of this module: what is stored of a configuration was checked by `upstream_tls.services.apply_changes`, the only
+writer of these columns; certificates are canonical PEM; a key is sealed and only its public fingerprint is in clear.
 """
 
 import datetime
+import functools
 import uuid
 
 from django.db import models
+from django.utils import timezone
 
 from aegis_site.kernel.certificates import CertificateFacts
 from aegis_site.kernel.fields import SealedField
+from localca.keys import KeyType
+from localca.signing_requests import SigningRequest, read_signing_request
 from upstream_tls.stored import stored_facts
 from upstream_tls.tls.crl import RevocationLists, parse_crls
+
+# A CA whose people are asked may take weeks. After this the key is forgotten.
+REQUEST_KEPT_FOR = datetime.timedelta(days=90)
 
 
 class TLSVersion(models.TextChoices):
@@ -112,3 +119,49 @@ class UpstreamTLSConfiguration(models.Model):
     def revocation_lists(self) -> RevocationLists:
         """The stored revocation lists, parsed at each call."""
         return parse_crls(self.crl.encode("ascii")) if self.crl else ()
+
+
+class CertificateRequest(models.Model):
+    """A key that waits for the certificate of another CA.
+
+    It leaves its row but once, into the configuration of its host, together with that certificate.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    host = models.ForeignKey("hosts.Host", on_delete=models.CASCADE, related_name="certificate_requests")
+    key = SealedField("Key", null=False, blank=False)
+    key_spki_sha256 = models.CharField(max_length=64, editable=False)
+    csr = models.TextField("Signing request")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_by = models.CharField(max_length=150, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["created_at", "pk"]
+
+    def __str__(self) -> str:
+        return f"certificate request {self.pk} of host {self.host_id}"
+
+    @functools.cached_property
+    def signing_request(self) -> SigningRequest:
+        """What the other CA is asked for."""
+        return read_signing_request(self.csr)
+
+    @property
+    def subject(self) -> str:
+        """As RFC 4514 writes it."""
+        return self.signing_request.request.subject.rfc4514_string()
+
+    @property
+    def subject_alt_names(self) -> tuple[str, ...]:
+        """As `DNS:x`, `IP:192.0.2.1`, `URI:spiffe://x`."""
+        return self.signing_request.subject_alt_names()
+
+    @property
+    def key_type(self) -> KeyType:
+        """Of the key that was made for it."""
+        return self.signing_request.key_type
+
+    @property
+    def expires_at(self) -> datetime.datetime:
+        """When the key is forgotten."""
+        return self.created_at + REQUEST_KEPT_FOR

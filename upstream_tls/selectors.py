@@ -63,7 +63,7 @@ def acceptable_identities(acceptable_names: Sequence[str], *, now: datetime.date
         if chain[0].not_valid_after_utc > now and accepted_by(acceptable_names, chain):
             found.append(f"{subject_name(chain[0])} of host {name}")
     authority = active_authority()
-    if authority is not None and subject_name(authority.certificate) in acceptable_names:
+    if authority is not None and any(subject_name(one.certificate) in acceptable_names for one in authority.path):
         found.append("any that the local CA issues")
     return tuple(found)
 

@@ -1,11 +1,16 @@
 """Stored certificates, parsed once."""
 
+import datetime
+
 import pytest
+from cryptography.hazmat.primitives import hashes
 
 from tests.support.certificates import Authority
-from upstream_tls.stored import stored_certificates, stored_ends, stored_facts
+from tests.support.odd_certificates import pem, revocation_list
+from upstream_tls.stored import stored_certificates, stored_ends, stored_facts, stored_revocation_lists
 from upstream_tls.tls.credentials import CredentialProblem
 
+NOW = datetime.datetime.now(datetime.UTC)
 CA = Authority("Stored CA")
 LEAF = CA.client("stored client")
 
@@ -23,8 +28,19 @@ def test_the_same_text_is_parsed_once() -> None:
     )
 
 
+def test_revocation_lists_are_described_once() -> None:
+    """Issuer, end and fingerprint of each."""
+    lists = [revocation_list(CA, now=NOW, next_update=datetime.timedelta(days=days)) for days in (3, 9)]
+    text = pem(*lists)
+    assert stored_revocation_lists(text) is stored_revocation_lists(text)
+    assert stored_revocation_lists(text) == tuple(
+        ("CN=Stored CA", found.next_update_utc, found.fingerprint(hashes.SHA256()).hex()) for found in lists
+    )
+
+
 def test_an_empty_text_has_none() -> None:
     """Nothing is stored."""
+    assert stored_revocation_lists("") == ()
     assert (stored_certificates(""), stored_facts(""), stored_ends("")) == ((), (), ())
 
 
