@@ -7,16 +7,13 @@ already is not told again (`aegis_site.kernel.notifications.events`).
 import datetime
 from collections.abc import Iterator
 
-from aegis_site.kernel.certificates import CertificateFacts
 from aegis_site.kernel.notifications.events import Event, EventKind, admin_page, host_group, settle, tell_all
+from hosts.expiry.expiring import ABOUT, Expiring
+from hosts.expiry.timeline import expiring
 from hosts.models import Host, ProxyWorker
 from hosts.selectors import LOST_AFTER, refusals
-from localca.selectors import active_authority
 
-# Days before the end at which one is told; on the last, and when it is over, again.
-EXPIRY_DAYS = (0, 1, 7, 14, 30)
-
-HOSTS_PER_READ = 200
+EVENTS_PER_WRITE = 200
 
 # Written out: the process that runs these sweeps has no admin (`aegis_site.settings_worker`).
 WORKERS_PAGE = "/admin/hosts/proxyworker/"
@@ -52,17 +49,11 @@ def tell_about_refusals(*, now: datetime.datetime) -> None:
 
 
 def tell_about_expiry(*, now: datetime.datetime) -> None:
-    """Certificates of enabled hosts and of the local CA that end within thirty days, or have ended."""
-    tell_all(list(_expiry_of_authority(now)))
-    hosts = Host.objects.filter(enabled=True).select_related("upstream_tls", "downstream_tls").order_by("pk")
-    hosts = hosts.defer("upstream_tls__client_key", "downstream_tls__key", "upstream_tls__crl")
-    batch: list[Event] = []
-    for host in hosts.iterator(HOSTS_PER_READ):
-        batch.extend(_expiry_of_host(host, now))
-        if len(batch) >= HOSTS_PER_READ:
-            tell_all(batch)
-            batch = []
-    tell_all(batch)
+    """Whatever on the timeline ends within thirty days, or has ended; of revocation lists, within fewer."""
+    events = list(_expiry_events(now))
+    # On SQLite, others wait while these are written.
+    for start in range(0, len(events), EVENTS_PER_WRITE):
+        tell_all(events[start : start + EVENTS_PER_WRITE])
 
 
 def _worker_event(worker: ProxyWorker, now: datetime.datetime) -> Event:
@@ -83,43 +74,28 @@ def _worker_subject(worker: ProxyWorker) -> str:
     return f"worker:{worker.worker_id}"
 
 
-def _expiry_of_authority(now: datetime.datetime) -> Iterator[Event]:
-    authority = active_authority()
-    if authority is not None:
-        page = admin_page(authority)
-        yield from _expiry("The local CA", authority.facts, group="localca", path=page, now=now)
+def _expiry_events(now: datetime.datetime) -> Iterator[Event]:
+    for found in expiring(now=now):
+        left, about = found.not_after - now, ABOUT[found.role]
+        days = next((days for days in about.days if left <= datetime.timedelta(days=days)), None)
+        if days is not None:
+            yield _expiry_event(found, days, now)
 
 
-def _expiry_of_host(host: Host, now: datetime.datetime) -> Iterator[Event]:
-    upstream, downstream = host.upstream_configuration, host.downstream_configuration
-    leaf = upstream.client_certificate_facts[:1] if upstream.enabled else ()
-    uses = (
-        ("The client certificate", leaf),
-        ("A CA certificate", upstream.ca_certificate_facts),
-        ("The certificate that clients see", downstream.certificate_facts[:1]),
-    )
-    for use, certificates in uses:
-        for facts in certificates:
-            name = f"{use} of {host.name}"
-            yield from _expiry(name, facts, group=host_group(host.pk), path=admin_page(host), now=now)
-
-
-def _expiry(name: str, facts: CertificateFacts, *, group: str, path: str, now: datetime.datetime) -> Iterator[Event]:
-    left = facts.not_after - now
-    days = next((days for days in EXPIRY_DAYS if left <= datetime.timedelta(days=days)), None)
-    if days is None:
-        return
+def _expiry_event(found: Expiring, days: int, now: datetime.datetime) -> Event:
     when = "has expired" if days == 0 else f"expires within {days} day{'' if days == 1 else 's'}"
-    yield Event(
+    return Event(
         kind=EventKind.CERTIFICATE_EXPIRY,
-        subject=f"certificate:{facts.fingerprint_sha256}:{group}:{days}",
-        group=group,
-        title=f"{name} {when}",
+        subject=f"certificate:{found.fingerprint_sha256}:{found.group}:{days}",
+        group=found.group,
+        title=f"{found.title} {when}",
+        text=ABOUT[found.role].fix,
         details={
-            "Subject": facts.subject,
-            "Ends": f"{facts.not_after:%Y-%m-%d %H:%M} UTC",
-            "SHA-256": facts.fingerprint_sha256,
+            "Subject": found.subject,
+            "Ends": f"{found.not_after:%Y-%m-%d %H:%M} UTC",
+            "SHA-256": found.fingerprint_sha256,
+            **({"Known": found.known_by} if found.seen_at else {}),
         },
-        path=path,
+        path=found.page,
         at=now,
     )

@@ -9,11 +9,14 @@ from django.utils import timezone
 from aegis_site.kernel.notifications.events import admin_page
 from aegis_site.kernel.notifications.models import NotedEvent
 from hosts.alerts import WORKERS_PAGE, tell_about_expiry, tell_about_refusals, tell_about_workers
+from hosts.expiry.expiring import ABOUT, Role
+from hosts.expiry.timeline import expiring
 from hosts.models import Host, ProxyWorker
 from hosts.tasks import tell_about_expiry as expiry_task
 from hosts.tasks import tell_about_workers as workers_task
-from localca.services import ensure_authority
+from localca.services import ensure_authority, issue_client_certificate
 from tests.hosts.examples import CA, make_host, mtls, site
+from tests.hosts.expiry.examples import DAY, full_host, seen, shown
 
 pytestmark = pytest.mark.django_db
 
@@ -86,16 +89,62 @@ def test_certificates_are_told_before_they_end() -> None:
 
 def test_all_kinds_of_certificates_are_looked_at() -> None:
     """Those of clients, of CAs, what clients see, and the local CA; not those of hosts that are off."""
-    ensure_authority()
+    authority = ensure_authority()
     make_host("orders", upstream_tls=mtls(ca_certificate=CA.pem), downstream_tls=site())
     make_host("off", upstream_tls=mtls(), downstream_tls=site(), domains=("off.example",))
     Host.objects.filter(name="off").update(enabled=False)
     tell_about_expiry(now=at(days=36_500))
     assert {title for _, title in told()} == {
-        "The local CA has expired",
+        f"{authority} has expired",
         "The client certificate of orders has expired",
         "A CA certificate of orders has expired",
         "The certificate that clients see of orders has expired",
+    }
+
+
+def test_what_is_on_the_timeline_is_told() -> None:
+    """Whatever has reached a step of its role, with what to do; of what an upstream showed, also when that was."""
+    ensure_authority()
+    host = full_host()
+    seen(host, shown("orders.internal", NOW + 10 * DAY), shown("Backend CA", NOW + 31 * DAY))
+    tell_about_expiry(now=NOW)
+    assert {title for _, title in told()} == {
+        "The client certificate of orders expires within 30 days",
+        "The certificate of the upstream 10.0.0.7:9443 of orders expires within 14 days",
+    }
+    upstream = NotedEvent.objects.get(title__contains="upstream")
+    assert upstream.details["Known"] == f"seen by the connection test of {NOW:%Y-%m-%d %H:%M} UTC"
+    assert (upstream.text, upstream.path) == (ABOUT[Role.UPSTREAM].fix, admin_page(host))
+
+
+def test_nothing_is_on_the_timeline_and_never_told() -> None:
+    """When it is over; what a host has in several places is told of once."""
+    ensure_authority()
+    issued = issue_client_certificate(common_name="partner").record
+    seen(full_host(), shown("orders.internal", NOW + 10 * DAY), shown("Backend CA", NOW + 31 * DAY))
+    timeline = list(expiring(now=NOW))
+    assert {found.role for found in timeline} == set(Role)
+    for now in (issued.not_after - DAY, max(found.not_after for found in timeline)):
+        tell_about_expiry(now=now)
+    fingerprints = NotedEvent.objects.values_list("details__SHA-256", flat=True)
+    assert set(fingerprints) == {found.fingerprint_sha256 for found in timeline}
+
+
+def test_revocation_lists_have_steps_of_their_own() -> None:
+    """Uploaded ones at 3 and 1 days; the local CA's, which is made anew every day, when it was not for four days."""
+    authority = ensure_authority()
+    full_host()
+    ends = {
+        "A revocation list of orders": NOW + 6 * DAY,
+        f"The revocation list of {authority}": authority.revocation_lists.get().next_update,
+    }
+    for end in ends.values():
+        for left in (4, 2.5, 1.5, 0.5, -0.5):
+            tell_about_expiry(now=end - datetime.timedelta(days=left))
+    steps = {name: [title.removeprefix(name) for _, title in told() if title.startswith(name)] for name in ends}
+    assert steps == {
+        "A revocation list of orders": [" expires within 3 days", " expires within 1 day", " has expired"],
+        f"The revocation list of {authority}": [" expires within 2 days", " has expired"],
     }
 
 

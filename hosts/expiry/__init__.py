@@ -1,0 +1,1 @@
+"""Everything that ends: certificates and revocation lists of all hosts, of their upstreams, and of the local CA."""
