@@ -35,7 +35,8 @@ class Installation:
         self.environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(BASE_DIR),
-            "DJANGO_SETTINGS_MODULE": "aegis_site.settings",
+            # Loading the pages would take as long again as all the rest.
+            "DJANGO_SETTINGS_MODULE": "aegis_site.settings_worker",
             "AEGIS_DATA_DIR": str(data_dir),
             "AEGIS_SSL_KEY": "0f" * 32,
             "AEGIS_SECRET_KEY": "only-for-tests-" + "x" * 40,

@@ -239,6 +239,15 @@ async def _until(question: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def without_what_was_there() -> Iterator[None]:
+    """It is not looked at before each test: in a process of many tests, that takes most of a second."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def without_collector() -> Iterator[None]:
     """What is left is left."""
@@ -246,7 +255,6 @@ def without_collector() -> Iterator[None]:
     gc.disable()
     gc.freeze()  # what was there before is not among gc.get_objects()
     yield
-    gc.unfreeze()
     gc.enable()
 
 
