@@ -64,6 +64,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 {**item("Hosts", "dns", "hosts_host_changelist", "hosts.view_host"), "active": _is_about_hosts},
                 item("Posture", "policy", "hosts_posture", "hosts.view_host"),
+                item("Expiry", "event_upcoming", "hosts_expiry", "hosts.view_host"),
                 item("What if", "science", "hosts_what_if", "hosts.change_host"),
                 {
                     **item("Failures", "report", "healthchecks_failuregroup_changelist", FAILURES),

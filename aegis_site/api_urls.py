@@ -28,6 +28,7 @@ class RootView(ApiView):
         names = {
             "hosts": "api-host-list",
             "posture": "api-posture-list",
+            "expiry": "api-expiry-list",
             "failures": "api-failure-list",
             "workers": "api-worker-list",
             "certificates": "api-certificate-list",

@@ -13,7 +13,10 @@ app.conf.beat_schedule = {
     "prune-expired-tokens": {"task": "aegis_site.access.tasks.prune_expired_tokens", "schedule": 21_600.0},
     "compile-changed-hosts": {"task": "hosts.tasks.compile_changed_hosts", "schedule": 15.0},
     "end-skip-verify": {"task": "hosts.tasks.end_skip_verify", "schedule": 60.0},
+    "forget-certificate-requests": {"task": "hosts.tasks.forget_certificate_requests", "schedule": 21_600.0},
     "expire-lost-connection-tests": {"task": "hosts.tasks.expire_lost_connection_tests", "schedule": 15.0},
+    "sweep-rotations": {"task": "hosts.tasks.sweep_rotations", "schedule": 1.0, "options": {"expires": 5.0}},
+    "renew-client-certificates": {"task": "hosts.tasks.renew_client_certificates", "schedule": 3600.0},
     "prune-audit-log": {"task": "aegis_site.kernel.audit.tasks.prune_audit_log", "schedule": 3600.0},
     "refresh-revocation-lists": {"task": "localca.tasks.refresh_revocation_lists", "schedule": 600.0},
     # A sweep that waited is of no use: the next one does all of its work.

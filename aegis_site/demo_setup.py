@@ -25,7 +25,7 @@ from hosts.services import create_host, install_issued_certificate, update_host
 from hosts.specs import HostSpec, UpstreamSpec
 from localca import profiles
 from localca.keys import generate_key, key_to_pem
-from localca.selectors import active_authority
+from localca.selectors import active_authority, trust_anchors_pem
 from upstream_tls.changes import UpstreamTLSChanges
 
 # A certificate that is about to expire is replaced at the next start.
@@ -53,7 +53,7 @@ def set_up_demo() -> Demo:
         _make_certificates(demo)
     authority = active_authority()
     assert authority is not None  # noqa: S101 (the first-run steps have made it)
-    demo.client_ca_path.write_text(authority.certificate_pem, encoding="ascii")
+    demo.client_ca_path.write_text(trust_anchors_pem(), encoding="ascii")
     _wire_host(demo, host, issuer=authority.certificate.subject)
     return demo
 

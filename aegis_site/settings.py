@@ -219,6 +219,7 @@ SPECTACULAR_SETTINGS = {
         "EventKind": "aegis_site.kernel.notifications.kinds.EventKind.values",
         "FailureState": "healthchecks.failures.models.FailureState.choices",
         "HealthState": "healthchecks.models.HealthState.choices",
+        "RotationState": "hosts.rotation.models.RotationState.values",
         "TLSVersion": "upstream_tls.models.TLSVersion.values",
         "WhatIfVerdict": "hosts.api.what_if.VERDICTS",
     },

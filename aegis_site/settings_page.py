@@ -19,7 +19,7 @@ from aegis_site.kernel.site_settings.services import change_settings, send_test_
 from aegis_site.kernel.site_settings.smtp import Delivery, Stage
 from aegis_site.settings_form import SettingsForm
 from localca.models import CertificateAuthority
-from localca.selectors import active_authority
+from localca.selectors import trust_anchors
 
 SECRET_PARAMETERS = ("smtp_password", "kept_smtp_password", "smtp_ca_certificate")
 
@@ -78,10 +78,10 @@ def _test_mail(form: SettingsForm) -> Delivery | None:
 
 def _facts(request: HttpRequest) -> dict[str, Any]:
     may_see_authority = request.user.has_perm("localca.view_certificateauthority")
-    authority = active_authority() if may_see_authority else None
+    anchors = trust_anchors() if may_see_authority else ()
     return {
         "may_see_authority": may_see_authority,
-        "authority_facts": {"rows": _facts_of(authority)} if authority else None,
+        "authority_facts": {"rows": [row for anchor in anchors for row in _facts_of(anchor)]} if anchors else None,
         "secret_count": count_secrets(),
         "has_previous_keys": bool(settings.AEGIS_SSL_KEY_PREVIOUS),
         "listeners": {"headers": ["Listener", "Address", "Variable"], "rows": _listeners()},

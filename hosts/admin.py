@@ -18,22 +18,23 @@ from django.template.loader import render_to_string
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import TabularInline
 
-from aegis_site.kernel.admin import ReadOnlyAdmin, action, display
+from aegis_site.kernel.admin import ReadOnlyAdmin, action, display, shown_once
 from aegis_site.kernel.audit.recording import changing
 from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.site_settings.services import host_defaults
 from hosts.audit import HOSTS
 from hosts.badges import badge, badges, host_badges
+from hosts.certificate_admin import ClientCertificateAdmin, issued_message
 from hosts.connection_test_admin import SAVE_AND_TEST, ConnectionTestAdmin
 from hosts.connection_tests import last_outcomes
 from hosts.downstream_admin import DownstreamTLSAdmin
 from hosts.drafts import MAX_UPSTREAMS
 from hosts.exchange_admin import ExchangeAdmin
+from hosts.expiry.admin import ExpiryAdmin
 from hosts.forms import HostForm, UpstreamForm, UpstreamFormSet
 from hosts.models import CompiledHost, Host, ProxyWorker, Upstream
 from hosts.part_of_host import PartOfHost
@@ -41,13 +42,13 @@ from hosts.posture_admin import PostureAdmin
 from hosts.publish import publish_on_commit
 from hosts.querysets import HostQuerySet
 from hosts.revert_admin import RevertAdmin
+from hosts.rotation.admin import RotationAdmin
 from hosts.sections import inlines, pages
 from hosts.selectors import WorkerHealth, published_state, refusals, worker_health
 from hosts.services import ISSUED, delete_hosts, install_issued_certificate, write_domains
 from hosts.traffic_admin import HEADER_FIELDS, TRAFFIC_FIELDS, Fieldset, TrafficAdmin
 from hosts.upstream_failures import recently_failing
 from hosts.upstream_setup_admin import UpstreamSetupAdmin
-from localca.models import IssuedCertificate
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.panels import certificates_panel, crls_panel
 from upstream_tls.selectors import host_names_by_key, local_authorities, warnings_of
@@ -81,6 +82,7 @@ TLS_FIELDS = [
     "kept_client_key",
     "client_key_passphrase",
     "clear_client_key",
+    "certificate_requests",
     "ca_certificate",
     "ca_certificate_file",
     "ca_certificate_facts",
@@ -128,7 +130,16 @@ class UpstreamInline(PartOfHost, TabularInline):
 
 @admin.register(Host)
 class HostAdmin(
-    RevertAdmin, PostureAdmin, ExchangeAdmin, UpstreamSetupAdmin, ConnectionTestAdmin, DownstreamTLSAdmin, TrafficAdmin
+    RevertAdmin,
+    PostureAdmin,
+    ExpiryAdmin,
+    ExchangeAdmin,
+    ClientCertificateAdmin,
+    RotationAdmin,
+    UpstreamSetupAdmin,
+    ConnectionTestAdmin,
+    DownstreamTLSAdmin,
+    TrafficAdmin,
 ):
     """List and editor of proxy hosts."""
 
@@ -142,12 +153,15 @@ class HostAdmin(
     list_filter = ["enabled", "upstream_tls__enabled", "upstream_tls__skip_verify"]
     search_fields = ["name", "domains__name", "upstreams__address"]
     list_per_page = 50
+    actions = ["rotate_selected"]
+    actions_detail = ["client_certificate", "rotations", *UpstreamSetupAdmin.actions_detail]
     actions_submit_line = ["save_and_test", "save_and_issue", "save_and_issue_server"]
     change_form_before_template = "hosts/editor_status.html"
     readonly_fields = [
         "client_certificate_facts",
         "ca_certificate_facts",
         "crl_facts",
+        "certificate_requests",
         "https_certificate_facts",
         "connection_test",
         "connection_test_result",
@@ -219,20 +233,24 @@ class HostAdmin(
         )
 
     @display(description="Stored certificate")
+    @shown_once
     def client_certificate_facts(self, host: Host) -> SafeString:
         facts = host.upstream_configuration.client_certificate_facts
         return certificates_panel(facts, now=timezone.now(), warnings=_warnings(host, "client_certificate"))
 
     @display(description="Stored CA certificates")
+    @shown_once
     def ca_certificate_facts(self, host: Host) -> SafeString:
         facts = host.upstream_configuration.ca_certificate_facts
         return certificates_panel(facts, now=timezone.now(), warnings=_warnings(host, "ca_certificate"))
 
     @display(description="Stored revocation lists")
+    @shown_once
     def crl_facts(self, host: Host) -> SafeString:
         return crls_panel(host.upstream_configuration.revocation_lists, warnings=_warnings(host, "crl"))
 
     @display(description="Workers")
+    @shown_once
     def published(self, host: Host) -> SafeString:
         return render_to_string("hosts/published_panel.html", {"state": published_state(host.pk, now=timezone.now())})
 
@@ -309,7 +327,7 @@ class HostAdmin(
             text = f"The host is saved; no certificate was issued: {error.message}."
             self.message_user(request, text, messages.ERROR)
             return
-        self.message_user(request, _issued_message(record), messages.SUCCESS)
+        self.message_user(request, issued_message(record), messages.SUCCESS)
 
     def response_add(self, request: HttpRequest, obj: Host, post_url_continue: str | None = None) -> HttpResponse:
         if self._stays_in_editor(request):
@@ -397,14 +415,7 @@ def _present(fields: Sequence[Any], configuration: UpstreamTLSConfiguration) -> 
         "ca_certificate_facts": not configuration.ca_certificate,
         "crl_facts": not configuration.crl,
         "clear_client_key": not configuration.has_client_key,
+        # Of a host that is not stored yet there is nothing to ask for.
+        "certificate_requests": configuration._state.adding,
     }
     return [name for name in fields if not (isinstance(name, str) and absent.get(name))]
-
-
-def _issued_message(record: IssuedCertificate) -> SafeString:
-    return format_html(
-        "Issued the client certificate {} and installed it; mTLS is enabled. The upstream must trust the local CA: "
-        'give it the trust bundle from <a href="{}" class="underline">Settings</a>.',
-        record.subject,
-        reverse("admin:aegis_settings"),
-    )

@@ -1,4 +1,4 @@
-"""Hosts in the audit log.
+"""Hosts in the audit log, and the requests for their certificates.
 
 Laws of this module:
 - A host is described by its columns under the API's names, so that a new column is recorded without being listed here.
@@ -21,6 +21,7 @@ from hosts.models import Host
 from hosts.sections import registered
 from hosts.traffic import RULES, SECTION_OF, SECTIONS
 from hosts.traffic_models import StoredRules, TrafficConfiguration
+from upstream_tls.models import CertificateRequest
 
 _OWN = frozenset(("id", "host", "position", "created_at", "updated_at"))
 
@@ -32,6 +33,26 @@ def _read_hosts(ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Described]:
 
 
 HOSTS = Kind(target_type="host", read=_read_hosts)
+
+
+def _read_requests(ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Described]:
+    """One query."""
+    requests = CertificateRequest.objects.select_related("host").defer("key").in_bulk(list(ids))
+    return {request_id: _described_request(request) for request_id, request in requests.items()}
+
+
+CERTIFICATE_REQUESTS = Kind(target_type="certificate_request", read=_read_requests)
+
+
+def _described_request(request: CertificateRequest) -> Described:
+    document = {
+        "host": request.host.name,
+        "subject": request.subject,
+        "subject_alt_names": list(request.subject_alt_names),
+        "key_type": request.key_type.value,
+        "key_spki_sha256": request.key_spki_sha256,
+    }
+    return Described(name=f"{request.host.name}: {request.subject}", document=document)
 
 
 def described(host: Host) -> Described:

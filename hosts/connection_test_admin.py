@@ -24,7 +24,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 from unfold.admin import ModelAdmin
 
-from aegis_site.kernel.admin import action, display
+from aegis_site.kernel.admin import action, display, shown_once
 from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.throttling import TooManyTests, count_test
 from hosts.connection_test_panel import (
@@ -82,6 +82,7 @@ class ConnectionTestAdmin(ModelAdmin):
         return last_test_cell(getattr(host, "last_test_of_saved", None))
 
     @display(description="Test Connection")
+    @shown_once
     def connection_test(self, host: Host) -> SafeString:
         tests = [] if host._state.adding else latest_tests(host)
         context = {
@@ -94,6 +95,7 @@ class ConnectionTestAdmin(ModelAdmin):
         return render_to_string("hosts/connection_test_section.html", context)
 
     @display(description="Last connection test")
+    @shown_once
     def connection_test_result(self, host: Host) -> SafeString:
         return _results(host, latest_tests(host)) or SafeString("Never tested.")
 

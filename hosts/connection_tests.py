@@ -7,14 +7,18 @@ Laws of this module:
 """
 
 import datetime
+import functools
+import json
 import logging
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import F, OuterRef, Subquery, TextField
+from django.db.models.functions import Cast
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -23,7 +27,7 @@ from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.keyring import SecretUnreadable
 from hosts.connection_test_run import PROBE_TIMEOUT_S
 from hosts.field_errors import FieldErrors
-from hosts.models import ConnectionTest, ConnectionTestState, Host, Scheme, Upstream
+from hosts.models import ConnectionTest, ConnectionTestState, Host, Scheme, Upstream, target_of
 from hosts.sealed_jobs import Job, seal_job
 from proxyworker.snapshot import own_authority
 from upstream_tls.changes import UpstreamTLSChanges
@@ -46,7 +50,27 @@ KEPT_WITHOUT_HOST = datetime.timedelta(hours=1)
 # A name below a wildcard, for a host that answers for nothing else.
 WILDCARD_LABEL = "aegis-connection-test"
 
+TESTS_PER_READ = 500
+
 _OVER = (ConnectionTestState.DONE, ConnectionTestState.EXPIRED)
+
+
+class ShownCertificate(NamedTuple):
+    """A certificate that an upstream showed. `not_after` is None where it cannot be read."""
+
+    subject: str
+    fingerprint_sha256: str
+    not_after: datetime.datetime | None
+
+
+class ShownChain(NamedTuple):
+    """What an upstream showed at a test, leaf first, at least that one."""
+
+    host_id: uuid.UUID
+    host_name: str
+    target: str
+    seen_at: datetime.datetime
+    chain: tuple[ShownCertificate, ...]
 
 
 class NothingToTest(AegisError):
@@ -227,6 +251,37 @@ def ends_of_upstream_certificates() -> Iterator[tuple[uuid.UUID, datetime.dateti
     for host_id, not_after in tests.values_list("host_id", "result__chain__0__not_after"):
         if host_id is not None and not_after is not None:
             yield host_id, datetime.datetime.fromisoformat(not_after)
+
+
+def chains_of_upstreams() -> Iterator[ShownChain]:
+    """What the upstreams of hosts that are on showed at the last test of what is saved. One query.
+
+    Upstreams that are off, that speak no TLS, or that have moved since are left out: nobody is shown that any more.
+    """
+    upstreams = Upstream.objects.filter(enabled=True, scheme=Scheme.HTTPS, host__enabled=True)
+    tests = ConnectionTest.objects.filter(
+        pk__in=upstreams.values_list(_last_test_of_saved()), address=F("upstream__address"), port=F("upstream__port")
+    )
+    # Taken apart here: the database would read each document as often, and could not remember it.
+    rows = tests.order_by().annotate(text=Cast("result", TextField()))
+    columns = rows.values_list("host_id", "host__name", "address", "port", "finished_at", "text")
+    for host_id, host_name, address, port, seen_at, text in columns.iterator(TESTS_PER_READ):
+        chain = _shown(text)
+        if host_id is not None and seen_at is not None and chain:
+            yield ShownChain(host_id, host_name, target_of(address, port), seen_at, chain)
+
+
+# The last test is the last for long. A result has some 2 KB.
+@functools.lru_cache(maxsize=4096)
+def _shown(result_json: str) -> tuple[ShownCertificate, ...]:
+    return tuple(
+        ShownCertificate(
+            shown["subject"],
+            shown["fingerprint_sha256"],
+            datetime.datetime.fromisoformat(shown["not_after"]) if shown["not_after"] is not None else None,
+        )
+        for shown in json.loads(result_json)["chain"]
+    )
 
 
 def expire_lost_tests(*, now: datetime.datetime) -> int:

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
-from aegis_site.kernel.admin import action, display
+from aegis_site.kernel.admin import action, display, shown_once
 from aegis_site.kernel.errors import AegisError
 from hosts.downstream_lint import lint_downstream
 from hosts.downstream_tls import issue_certificate
@@ -42,6 +42,7 @@ class DownstreamTLSAdmin(ModelAdmin):
         return [name for name in HTTPS_FIELDS if has_certificate or name != "https_certificate_facts"]
 
     @display(description="Stored certificate")
+    @shown_once
     def https_certificate_facts(self, host: Host) -> SafeString:
         configuration, now = host.downstream_configuration, timezone.now()
         domains = [domain.name for domain in host.domains.all()]

@@ -84,7 +84,9 @@ def issue_certificate(
 
 def common_name_of(host: Host, domains: Sequence[str]) -> str:
     """The subject's common name in certificates for a host: its first domain, or its name when that is too long."""
-    names = [*domains[:1], host.name[:COMMON_NAME_MAX_CHARACTERS]]
+    # Of a name's UTF-8, as `clean_common_name` counts; half a character at the end is dropped.
+    shortened = host.name.encode()[:COMMON_NAME_MAX_CHARACTERS].decode("utf-8", "ignore")
+    names = [*domains[:1], shortened]
     return next(name for name in names if len(name) <= COMMON_NAME_MAX_CHARACTERS)
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+from django.core.exceptions import ValidationError
+
 from aegis_site.kernel.audit.actor import Actor
 from aegis_site.kernel.audit.services import record
 from aegis_site.kernel.errors import AegisError
@@ -20,8 +22,10 @@ from aegis_site.kernel.keyring import SecretUnreadable
 from hosts.audit import HOSTS
 from hosts.connection_tests import candidate_configuration, request_tests, results_of, unattached, wait_for
 from hosts.models import Host, Upstream
+from localca.models import Purpose
+from localca.orders import Order
 from localca.selectors import active_authority
-from localca.services import IssuanceError, issue_client_certificate
+from localca.services import IssuanceError, issue_certificate
 from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.tls.chain import is_issued_by
@@ -41,7 +45,7 @@ PROVED = "proved"
 REFUSING_STATUSES = frozenset((401, 403, 495, 496))
 
 # Failures that mean "not you" when the same upstream has just let the host in. A silent close is Node's way.
-_REFUSING_CODES = frozenset(
+REFUSING_CODES = frozenset(
     (
         "client_certificate_required",
         "client_certificate_untrusted",
@@ -197,7 +201,7 @@ def _attempt(presented: Presented, document: Document, own_status: int | None) -
 
 def _outcome(document: Document, own_status: int | None) -> Outcome:
     if not document["success"]:
-        return Outcome.REFUSED if document["error"]["code"] in _REFUSING_CODES else Outcome.UNCLEAR
+        return Outcome.REFUSED if document["error"]["code"] in REFUSING_CODES else Outcome.UNCLEAR
     status = _status(document)
     if status == own_status:
         return Outcome.ADMITTED
@@ -234,13 +238,18 @@ def _stranger(
     """The host's configuration with another certificate of the local CA; None when its own is not from there."""
     authority = active_authority()
     top = parse_chain(configuration.client_certificate.encode("ascii"))[-1]
-    if authority is None or not is_issued_by(top, authority.certificate):
+    # Who trusts the host's root must trust the other certificate as well, whichever intermediate issued either.
+    if authority is None or not is_issued_by(top, authority.root.certificate):
         return None
     try:
-        bundle = issue_client_certificate(
-            common_name=OTHER_COMMON_NAME, issued_for=f"proof of enforcement: {host.name}", user=user
+        order = Order(
+            purpose=Purpose.CLIENT,
+            common_name=OTHER_COMMON_NAME,
+            validity_days=1,  # forgotten at once, so it must not stand in the way of retiring its CA
+            issued_for=f"proof of enforcement: {host.name}",
         )
-    except (IssuanceError, SecretUnreadable) as error:
+        bundle = issue_certificate(order=order, user=user)
+    except (IssuanceError, SecretUnreadable, ValidationError) as error:
         logger.warning("no other certificate for a proof of enforcement: %s", error)
         return None
     return candidate_configuration(

@@ -5,6 +5,7 @@ Laws of this module:
   DownstreamTLSConfiguration and TrafficConfiguration; every write of any of them also saves the Host, so `updated_at`
   names the version of the whole.
 - `hosts.connection_tests` is the only writer of ConnectionTest.
+- `hosts.rotation.transitions` exchanges the client certificate of an UpstreamTLSConfiguration, and saves the Host too.
 - `hosts.publish` is the only writer of CompiledHost and GenerationCounter, `hosts.worker_feed` of ProxyWorker
   and UpstreamFailure.
 """
@@ -21,10 +22,14 @@ from django.db import models
 from aegis_site.kernel.certificates import CertificateFacts
 from aegis_site.kernel.fields import SealedField
 from hosts.querysets import CompiledHostQuerySet, ConnectionTestQuerySet, HostQuerySet
+from hosts.rotation.models import Rotation
 from hosts.traffic_models import TrafficConfiguration
 from hosts.validators import Between, clean_address, validate_printable
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.stored import stored_certificates, stored_facts
+
+# Models of this app that stand elsewhere: Django finds them by this import.
+ROTATION_MODELS = (Rotation,)
 
 MAX_WEIGHT = 1000
 
@@ -295,6 +300,11 @@ class UpstreamFailure(models.Model):
         return f"{self.code} at {self.at}"
 
 
+def target_of(address: str, port: int) -> str:
+    """Address and port as they are written in a URL."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 class ConnectionTestState(models.TextChoices):
     """Where a connection test stands: QUEUED -> RUNNING -> DONE, and from the first two EXPIRED."""
 
@@ -353,7 +363,7 @@ class ConnectionTest(models.Model):
     @property
     def target(self) -> str:
         """Address and port as they are written in a URL."""
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        return target_of(self.address, self.port)
 
     @property
     def is_over(self) -> bool:

@@ -13,14 +13,17 @@ from django.db import transaction
 
 from aegis_site.kernel.audit.actor import Actor
 from aegis_site.kernel.audit.recording import changing
+from hosts import downstream_tls
 from hosts.audit import HOSTS, described
-from hosts.downstream_tls import common_name_of, issue_certificate
+from hosts.downstream_tls import common_name_of
 from hosts.drafts import STORED, draft_host
 from hosts.models import Domain, Host
 from hosts.publish import publish_on_commit
 from hosts.specs import HostSpec
-from localca.models import IssuedCertificate
-from localca.services import issue_client_certificate
+from localca.keys import KeyType, generate_key
+from localca.models import IssuedCertificate, Purpose
+from localca.orders import Order
+from localca.services import issue_certificate
 from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.services import apply_changes
@@ -63,26 +66,48 @@ def delete_hosts(*, hosts: Iterable[Host], user: Actor | None) -> None:
     publish_on_commit(identifiers)
 
 
-@transaction.atomic
-def install_issued_certificate(*, host: Host, user: Actor | None) -> IssuedCertificate:
+def install_issued_certificate(
+    *,
+    host: Host,
+    user: Actor | None,
+    key_type: KeyType = KeyType.EC_P256,
+    validity_days: int | None = None,
+) -> IssuedCertificate:
     """Issue a client certificate from the local CA, install it with its key, and enable mTLS.
 
-    The common name is the host's first domain, or its name when that is too long. Raises ValidationError,
-    localca.services.IssuanceError, SecretUnreadable.
+    The common name is the host's first domain, or its name when that is too long. Raises ValidationError
+    (`validity_days`), localca.services.IssuanceError, SecretUnreadable.
     """
-    common_name = common_name_of(host, [domain.name for domain in host.domains.all()[:1]])
-    bundle = issue_client_certificate(common_name=common_name, issued_for=f"host {host.name}", user=user)
-    changes = UpstreamTLSChanges(
-        enabled=True, client_certificate=bundle.chain_pem, client_key=bundle.key_pem.decode("ascii")
+    order = Order(
+        purpose=Purpose.CLIENT,
+        common_name=common_name_of(host, [domain.name for domain in host.domains.all()[:1]]),
+        key_type=key_type,
+        validity_days=validity_days,
+        issued_for=f"host {host.name}",
     )
+    key = generate_key(key_type)  # RSA takes seconds: before the transaction
+    with transaction.atomic():
+        bundle = issue_certificate(order=order, key=key, user=user)
+        install_pair(host=host, chain_pem=bundle.chain_pem, key_pem=bundle.key_pem, action=ISSUED, user=user)
+    return bundle.record
+
+
+@transaction.atomic
+def install_pair(*, host: Host, chain_pem: str, key_pem: bytes, action: str, user: Actor | None) -> list[str]:
+    """Make this the client certificate and key of a host, and enable mTLS. The one place where a pair is installed.
+
+    `action` is what the audit log says. Returns what was put right in the chain. Raises ValidationError.
+    """
     configuration = UpstreamTLSConfiguration.objects.get(host=host)
-    apply_changes(configuration, changes)
-    with changing(HOSTS, [host.pk], user=user, action=ISSUED):
+    changes = UpstreamTLSChanges(enabled=True, client_certificate=chain_pem, client_key=key_pem.decode("ascii"))
+    notices: list[str] = []
+    apply_changes(configuration, changes, notices=notices)
+    with changing(HOSTS, [host.pk], user=user, action=action):
         configuration.save()
         # Only that: whatever else the caller's copy says may be old.
         host.save(update_fields=["updated_at"])
     publish_on_commit([host.pk])
-    return bundle.record
+    return notices
 
 
 def write_domains(host: Host, names: Sequence[str]) -> None:
@@ -101,7 +126,7 @@ def write_domains(host: Host, names: Sequence[str]) -> None:
 def _write(host: Host, spec: HostSpec, user: Actor | None) -> None:
     draft = draft_host(host, spec, claims=STORED, user=user)
     if draft.is_issuing:
-        issue_certificate(draft.downstream, host=host, domains=draft.names)
+        downstream_tls.issue_certificate(draft.downstream, host=host, domains=draft.names)
     host.save()
     if draft.domains is not None:
         write_domains(host, draft.domains)

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
-from aegis_site.kernel.admin import display
+from aegis_site.kernel.admin import display, shown_once
 from hosts.connection_test_panel import ago
 from hosts.models import Host
 from hosts.traffic_forms import TrafficFields
@@ -54,10 +54,12 @@ class TrafficAdmin(ModelAdmin):
         return f"{listed} and {hidden_count} more" if hidden_count > 0 else listed
 
     @display(description="Last failures")
+    @shown_once
     def upstream_failures(self, host: Host) -> SafeString:
         return _failures_panel(host, has_test=True)
 
     @display(description="Last failures")
+    @shown_once
     def upstream_failures_only(self, host: Host) -> SafeString:
         """For who may not test."""
         return _failures_panel(host, has_test=False)

@@ -24,7 +24,7 @@ from hosts.snippets import UpstreamSetup, setup_for
 from localca.bundle import CERTIFICATE_MEDIA_TYPE
 from upstream_tls.panels import certificates_panel
 
-_ISSUE_PERMISSION = "localca.add_issuedcertificate"
+ISSUE_PERMISSION = "localca.add_issuedcertificate"
 
 
 class UpstreamSetupAdmin(ModelAdmin):
@@ -53,7 +53,7 @@ class UpstreamSetupAdmin(ModelAdmin):
                 host=host,
                 upstream=_chosen(host, request.POST.get("upstream", "")),
                 user=request.user,
-                may_issue=request.user.has_perm(_ISSUE_PERMISSION),
+                may_issue=request.user.has_perm(ISSUE_PERMISSION),
             )
         except AegisError as error:
             self.message_user(request, error.message, messages.ERROR)

@@ -4,6 +4,7 @@ Laws of this module: nothing about a particular model. unfold carries no types, 
 where they keep the type of what they decorate.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -18,6 +19,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 def display(**options: Any) -> Callable[[F], F]:
     """`unfold.decorators.display`."""
     return cast("Callable[[F], F]", decorators.display(**options))
+
+
+def shown_once(method: F) -> F:
+    """For a costly value on the page of one object: unfold asks five times for what a read-only field shows.
+
+    It is remembered at the object, which is read anew for each request.
+    """
+    name = f"_shown_{method.__name__}"
+
+    @functools.wraps(method)
+    def shown(self: Any, obj: Model) -> Any:
+        if name not in obj.__dict__:
+            obj.__dict__[name] = method(self, obj)
+        return obj.__dict__[name]
+
+    return cast("F", shown)
 
 
 def action(**options: Any) -> Callable[[F], F]:

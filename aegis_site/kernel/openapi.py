@@ -5,6 +5,7 @@ what a view does besides, it says with `extend_schema`. A query parameter that t
 """
 
 import re
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -230,23 +231,38 @@ def plain_paths(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, s
 
 
 def link_operations(result: JSON, generator: Any, request: Any, public: bool) -> JSON:
-    """spectacular's postprocessing hook: what was made links to all that can be done with it, by its `id`."""
-    for path, operations in result["paths"].items():
+    """spectacular's postprocessing hook: what was made links to all that can be done with it, by its `id`.
+
+    A thing that is made below another one keeps that one's parameters.
+    """
+    paths = result["paths"]
+    for path, operations in paths.items():
         made = operations.get("post", {}).get("responses", {}).get("201")
-        one = path.partition("/{")[0] + "/{id}"
-        if made is None or one not in result["paths"]:
+        one = _path_of_one(path, paths)
+        if made is None or one is None:
             continue
+        *above, own = re.findall(r"{(\w+)}", one)
         made["links"] = {
             operation["operationId"]: {
                 "operationId": operation["operationId"],
-                "parameters": {"id": "$response.body#/id"},
+                "parameters": {
+                    **{name: f"$request.path.{name}" for name in above},
+                    own: "$response.body#/id",
+                },
                 "description": operation["summary"],
             }
-            for other, found in result["paths"].items()
-            if other == one or other.startswith(f"{one}/")
+            for other, found in paths.items()
+            if (other == one or other.startswith(f"{one}/")) and other.count("{") == one.count("{")
             for operation in found.values()
         }
     return result
+
+
+def _path_of_one(path: str, paths: Iterable[str]) -> str | None:
+    """Where the things are that a POST to `path` makes: below it, else, as a renewal's, in its collection."""
+    below = [other for other in paths if re.fullmatch(rf"{re.escape(path)}/{{\w+}}", other)]
+    one = below[0] if below else path.partition("/{")[0] + "/{id}"
+    return one if one in paths else None
 
 
 def _header(name: str, description: str, **schema: Any) -> JSON:

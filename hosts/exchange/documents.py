@@ -4,6 +4,8 @@ Laws of this module:
 - The fields are those of the API's serializers. What is only read is left out, so that the same host always gives the
   same document; a field that is new there is new here.
 - Private keys, and the sensitive values of header rules, are secrets. No function here returns one in clear.
+- The keys of certificate requests are no part of it, not even sealed: a request belongs to the installation that made
+  it, and another one is made in a moment.
 """
 
 from collections.abc import Callable, Iterable

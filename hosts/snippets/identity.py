@@ -18,6 +18,7 @@ from aegis_site.kernel.certificates import CertificateFacts, describe
 from hosts.models import Host, Scheme
 from localca.bundle import CERTIFICATE_FILE
 from localca.models import CertificateAuthority
+from localca.selectors import trust_anchors_pem
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.tls.chain import is_issued_by, is_self_signed
 from upstream_tls.tls.credentials import chain_to_pem, parse_ca_bundle, parse_chain
@@ -71,7 +72,7 @@ def identity_of(host: Host) -> Identity | None:
     chain = parse_chain(configuration.client_certificate.encode("ascii"))
     upstreams = [upstream for upstream in host.upstreams.all() if upstream.scheme == Scheme.HTTPS]
     asked_names = [configuration.server_name or upstream.address for upstream in upstreams]
-    slug = _slug(host)
+    slug = slug_of(host)
     return Identity(
         host_name=_comment(host.name),
         slug=slug,
@@ -85,7 +86,7 @@ def identity_of(host: Host) -> Identity | None:
     )
 
 
-def _slug(host: Host) -> str:
+def slug_of(host: Host) -> str:
     """The host's name in characters that every file system and configuration language takes; unique among hosts."""
     slug = slugify(host.name).replace("_", "-")[:MAX_SLUG_CHARACTERS].strip("-")
     return slug if slug == host.name else f"{slug or 'host'}-{host.pk.hex[:8]}"
@@ -104,9 +105,12 @@ def _comment(text: str) -> str:
 
 def _ca_file(configuration: UpstreamTLSConfiguration, top: x509.Certificate, slug: str) -> UpstreamFile:
     """The trust anchor above `top`: the local CA, a CA that the host has for its upstreams, or who must be asked."""
-    for authority in CertificateAuthority.objects.all():
+    for authority in CertificateAuthority.objects.with_path():
         if is_issued_by(top, authority.certificate):
-            return UpstreamFile(file_name=CERTIFICATE_FILE, title="Aegis's local CA", text=authority.certificate_pem)
+            # The file of the trust bundle, so that neither overwrites the other with less: both roots in a change.
+            is_trusted = authority.root.retired_at is None
+            text = trust_anchors_pem() if is_trusted else authority.root.certificate_pem
+            return UpstreamFile(file_name=CERTIFICATE_FILE, title="Aegis's local CA", text=text)
     file_name, title = f"{slug}-client-ca.crt", "CA of the client certificate"
     # A self-signed client certificate is its own anchor; and one private CA often serves both directions.
     bundle = parse_ca_bundle(configuration.ca_certificate.encode("ascii")) if configuration.ca_certificate else ()

@@ -113,6 +113,7 @@ def test_navigation_of_an_administrator(admin_client: Client) -> None:
     assert _titles(admin_client) == [
         "Hosts",
         "Posture",
+        "Expiry",
         "What if",
         "Failures",
         "Workers",
@@ -137,10 +138,11 @@ def test_navigation_of_an_administrator(admin_client: Client) -> None:
 
 def test_one_item_of_the_navigation_is_active(admin_client: Client) -> None:
     """Also on the pages over all hosts, whose paths are below that of the list."""
-    for name in ("hosts_host_changelist", "hosts_host_add", "hosts_posture", "hosts_what_if"):
+    titles = {"hosts_posture": "Posture", "hosts_expiry": "Expiry", "hosts_what_if": "What if"}
+    for name in ("hosts_host_changelist", "hosts_host_add", "hosts_posture", "hosts_expiry", "hosts_what_if"):
         groups = admin_client.get(reverse(f"admin:{name}")).context["sidebar_navigation"]
         active = [item["title"] for group in groups for item in group["items"] if item["active"]]
-        assert active == [{"hosts_posture": "Posture", "hosts_what_if": "What if"}.get(name, "Hosts")]
+        assert active == [titles.get(name, "Hosts")]
 
 
 def test_navigation_shows_what_may_be_seen(staff: Client) -> None:

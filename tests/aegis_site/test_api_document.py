@@ -42,7 +42,7 @@ def methods_of(view: Any) -> set[str]:
 
 def plain(path: str) -> str:
     """A route's expression as the document writes paths."""
-    named = re.sub(r"\(\?P<\w+>(?:[^()]|\([^()]*\))*\)", "{id}", path)
+    named = re.sub(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)", lambda found: f"{{{found[1].replace('pk', 'id')}}}", path)
     return "/" + re.sub(r"[\^$\\]", "", named).replace("/?", "").rstrip("/")
 
 

@@ -17,7 +17,7 @@ def test_unknown_paths(client: Client, method: str, path: str) -> None:
 def test_the_root_names_the_beginnings(admin_client: Client) -> None:
     """A signed-in user finds where the collections are."""
     document = admin_client.get("/api/v1/").json()
-    collections = {"hosts", "posture", "failures", "workers", "certificates", "ca", "settings", "audit"}
+    collections = {"hosts", "posture", "expiry", "failures", "workers", "certificates", "ca", "settings", "audit"}
     collections |= {"notification-channels", "notification-deliveries", "maintenance-windows"}
     assert set(document) == collections | {"schema", "docs"}
     for name, url in document.items():

@@ -32,6 +32,7 @@ from tests.support.pkcs12_files import SECRET, pkcs12_of
 from tests.support.planted_world import Watched, World
 from tests.support.polling import eventually
 from tests.support.ports import free_port
+from tests.support.signing_requests import signed_by
 
 pytestmark = pytest.mark.e2e
 
@@ -69,7 +70,9 @@ def test_no_secret_comes_out(world: World, tmp_path: Path) -> None:
     plant_in_settings(world)
     plant_in_channels(world)
     plant_in_certificates(world)
+    plant_in_certificate_requests(world, host)
     plant_in_documents(world, host, tmp_path)
+    plant_in_rotations(world, host)
     plant_by_admin(world)
     plant_at_the_door(world)
     plant_in_a_queue(world, host)
@@ -140,9 +143,23 @@ def plant_by_api(world: World) -> dict[str, Any]:
     world.api(200, "PATCH", path, {"upstream_tls": {**tls, "client_key_passphrase": passphrase}})
     for page in ("", "/upstream-setup", "/posture"):
         world.aegis.api("GET", path + page)
-    for page in ("hosts", "posture", "audit", "workers"):
+    for page in ("hosts", "posture", "expiry", "audit", "workers"):
         world.api(200, "GET", page)
     return host
+
+
+def plant_in_rotations(world: World, host: dict[str, Any]) -> None:
+    """A candidate that waits, so that its key and the previous one are stored; its pages, and one that is refused."""
+    leaf, passphrase = world.identity("candidate"), world.plant("candidate passphrase")
+    document = {"client_certificate": leaf.chain_pem, "client_key": leaf.encrypted_key_pem(passphrase)}
+    path = f"hosts/{host['id']}/rotations"
+    world.api(201, "POST", path, {**document, "client_key_passphrase": passphrase, "manual": True})
+    rotation = world.api(200, "GET", path)["results"][0]["id"]
+    eventually(lambda: world.api(200, "GET", f"rotations/{rotation}")["state"] in ("ready", "refused"), within_s=20)
+    world.api(409, "POST", path, {**document, "client_key_passphrase": passphrase})
+    session = AdminSession(world.aegis, "admin", ADMIN_PASSWORD)
+    for page in (f"{path}/", f"{path}/{rotation}/"):
+        assert session.get(f"/admin/hosts/host/{page.removeprefix('hosts/')}").status == 200
 
 
 def plant_in_refused_requests(world: World, host: dict[str, Any]) -> None:
@@ -218,6 +235,26 @@ def plant_in_certificates(world: World) -> None:
     leaf = world.identity("not a signing request")
     world.api(400, "POST", "certificates", {"purpose": "client", "common_name": "canary", "csr": leaf.key_pem})
     world.api(200, "GET", "certificates")
+
+
+def plant_in_certificate_requests(world: World, host: dict[str, Any]) -> None:
+    """A key that waits for a certificate is in no answer; one that was pasted with the certificate neither."""
+    path = f"hosts/{host['id']}/certificate-requests"
+    waiting, other = (world.api(201, "POST", path, {}) for _ in range(2))
+    for made in (waiting, other):
+        world.plant_key_of_request(made["id"])
+    session = AdminSession(world.aegis, "admin", ADMIN_PASSWORD)
+    for page in ("client-certificate", f"certificate-requests/{other['id']}/", "change/"):
+        session.get(f"/admin/hosts/host/{host['id']}/{page}")
+    leaf = world.identity("answer with its key")
+    world.api(400, "POST", f"{path}/{other['id']}/certificate", {"certificate": leaf.chain_pem + leaf.key_pem})
+    form = session.form(f"/admin/hosts/host/{host['id']}/certificate-requests/{other['id']}/")
+    assert session.send(form, {"certificate": leaf.chain_pem + leaf.key_pem}).status == 200
+    signed = signed_by(Authority("Other CA"), waiting["csr"])
+    world.api(200, "POST", f"{path}/{waiting['id']}/certificate", {"certificate": signed})
+    world.api(200, "GET", path)
+    world.api(200, "GET", f"hosts/{host['id']}")
+    world.api(200, "GET", "audit?target_type=certificate_request")
 
 
 def plant_in_documents(world: World, host: dict[str, Any], tmp_path: Path) -> None:

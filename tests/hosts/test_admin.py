@@ -348,7 +348,7 @@ def test_a_ca_that_cannot_issue_is_told_and_the_host_is_saved(
     def refuse(**_: object) -> None:
         raise IssuanceError("ca_expired", "The local CA has expired")
 
-    monkeypatch.setattr(services, "issue_client_certificate", refuse)
+    monkeypatch.setattr(services, "issue_certificate", refuse)
     monkeypatch.setattr(downstream_tls, "issue_server_certificate", refuse)
     action = ISSUE if button == "client" else {ISSUE_SERVER_ACTION: "1"}
     response = admin_client.post(ADD, form_data(**action), follow=True)

@@ -167,7 +167,7 @@ def test_a_failed_issuance_leaves_what_was_saved(admin_client: Client, monkeypat
     def fail(**kwargs: Any) -> None:
         raise IssuanceError("issuance_failed", "no")
 
-    monkeypatch.setattr("hosts.services.issue_client_certificate", fail)
+    monkeypatch.setattr("hosts.services.issue_certificate", fail)
     host = make_host()
     admin_client.post(editor(host), form_data(host, name="renamed", hosts_host_save_and_issue="1"))
     entry = entries()[-1]

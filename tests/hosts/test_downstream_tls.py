@@ -133,6 +133,7 @@ def test_common_name() -> None:
     host = Host(name="n" * 100)
     assert common_name_of(host, ["a.test", "b.test"]) == "a.test"
     assert common_name_of(host, [f"{'a' * 63}.test"]) == "n" * 64
+    assert common_name_of(Host(name="n" + "é" * 64), [f"{'a' * 63}.test"]) == "n" + "é" * 31
 
 
 @pytest.mark.django_db

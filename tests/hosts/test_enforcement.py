@@ -12,6 +12,7 @@ from hosts.enforcement import NothingToProve, Outcome, Presented, Verdict, judge
 from hosts.models import ConnectionTest, Host, Upstream
 from hosts.services import install_issued_certificate
 from hosts.specs import UpstreamSpec
+from localca.hierarchy import create_intermediate
 from localca.models import IssuedCertificate
 from localca.services import ensure_authority
 from tests.hosts.examples import CA, LEAF, make_host, mtls
@@ -134,6 +135,7 @@ def test_a_certificate_of_the_local_ca_is_compared_with_another_one(tmp_path: Pa
         host = Host.objects.with_configuration().get(pk=host.pk)
         careful = prove_enforcement(host=host, upstream=upstream, user=None, may_issue=False)
         issued = IssuedCertificate.objects.count()
+        create_intermediate(user=None)  # the other one comes from there, and nginx trusts the root
         result = prove_enforcement(host=host, upstream=upstream, user=None, may_issue=True)
     assert (careful.verdict, careful.other_refused, issued) == (Verdict.ENFORCED, None, 1)
     assert (result.verdict, result.other_refused) == (Verdict.ENFORCED, False)

@@ -57,6 +57,9 @@ PAGES = {
     "expiring, API": "/api/v1/hosts?page_size=50&certificate_expires_before=2020-01-01T00:00:00Z",
     "posture, API": "/api/v1/posture?page_size=50",
     "posture": "/admin/hosts/host/posture/",
+    "expiry, API": "/api/v1/expiry?page_size=50",
+    "expiry": "/admin/hosts/host/expiry/",
+    "expiry, metrics": "/api/v1/expiry/metrics",
     "what if": "/admin/hosts/host/what-if/",
 }
 
@@ -102,6 +105,8 @@ def test_an_import_and_the_lists(admin_client: Client) -> None:
         "/api/v1/hosts/export",
         "/api/v1/hosts?certificate_expires_before=2020-01-01T00:00:00Z",
         "/api/v1/posture?page_size=500",
+        "/api/v1/expiry?page_size=500",
+        "/admin/hosts/host/expiry/",
     ],
 )
 def test_queries_do_not_grow_with_the_hosts(admin_client: Client, url: str) -> None:

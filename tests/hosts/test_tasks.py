@@ -13,6 +13,7 @@ from hosts.tasks import (
     FORGET_WORKER_AFTER,
     compile_changed_hosts,
     expire_lost_connection_tests,
+    forget_certificate_requests,
     forget_lost_workers,
     run_connection_tests,
 )
@@ -70,5 +71,10 @@ def test_lost_connection_tests_expire() -> None:
 def test_the_sweeps_stand_in_the_beat_table() -> None:
     """Under the names that Celery knows them by."""
     scheduled = {entry["task"] for entry in app.conf.beat_schedule.values()}
-    sweeps = (compile_changed_hosts, forget_lost_workers, expire_lost_connection_tests)
+    sweeps = (
+        compile_changed_hosts,
+        forget_certificate_requests,
+        forget_lost_workers,
+        expire_lost_connection_tests,
+    )
     assert {sweep.name for sweep in sweeps} <= scheduled

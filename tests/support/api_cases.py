@@ -25,7 +25,17 @@ BODIES: dict[str, Callable[[valid.Body, int], None]] = {
     "hosts_import": valid.make_import_valid,
     "hosts_test_upstream_tls": valid.make_test_valid,
     "hosts_prove_enforcement": lambda body, number: None,
+    "hosts_issue_certificate": valid.make_choices_valid,
+    "hosts_certificate_requests_create": valid.make_wish_valid,
+    "hosts_certificate_requests_certificate": lambda body, number: None,
     "what_if": valid.make_what_if_valid,
+    "ca_intermediate": valid.make_authority_valid,
+    "ca_root": valid.make_authority_valid,
+    "ca_import": valid.make_authority_import_valid,
+    "ca_authorities_partial_update": valid.make_authority_valid,
+    "ca_authorities_restore_key": valid.make_authority_key_valid,
+    "hosts_rotations_create": valid.make_rotation_valid,
+    "rotations_promote": valid.make_override_valid,
     "certificates_create": valid.make_order_valid,
     "certificates_renew": valid.make_renewal_valid,
     "notification_channels_create": valid_notification.make_channel_valid,
@@ -33,12 +43,14 @@ BODIES: dict[str, Callable[[valid.Body, int], None]] = {
     "maintenance_windows_create": valid_notification.make_window_valid,
     "maintenance_windows_partial_update": valid_notification.make_window_change_valid,
     "audit_revert": valid.make_revert_valid,
+    "failures_mute_create": valid.make_mute_valid,
     "settings_partial_update": valid.make_settings_valid,
     "settings_test_email": valid.make_test_mail_valid,
 }
 
-# Those whose body has to fit what the path names, and what makes it fit, by the id and the number of the request.
-OF_THE_PATH: dict[str, Callable[[valid.Body, str, int], None]] = {
+# Those whose body has to fit what the path names, and what makes it fit, by the ids and the number of the request.
+OF_THE_PATH: dict[str, Callable[[valid.Body, valid.Body, int], None]] = {
+    "hosts_certificate_requests_certificate": valid.sign,
     "hosts_test_upstream_tls": valid.name_upstream,
     "hosts_prove_enforcement": valid.name_upstream,
     "notification_channels_partial_update": valid_notification.make_channel_change_valid,
@@ -50,8 +62,10 @@ _NUMBER = "[0-9]{1,18}"
 # By collection: how its ids look, and one that is known.
 KNOWN: dict[str, tuple[str, Callable[[], object]]] = {
     "hosts": (_UUID, lambda: valid.first_host().pk),
+    "ca": (_UUID, examples.authority_id),
     "certificates": (_UUID, examples.new_certificate_id),
     "failures": (_NUMBER, examples.failure_id),
+    "rotations": (_UUID, examples.rotation_id),
     "audit": (_NUMBER, examples.changed_host_entry_id),
     "notification-channels": (_UUID, examples.channel_id),
     "notification-deliveries": (_UUID, examples.failed_delivery_id),
@@ -86,7 +100,7 @@ def put_right(case: Any, *, number: int, has_id: bool = False) -> bool:
     if isinstance(case.body, dict) and operation_id in BODIES and not case.meta.generation.mode.is_negative:
         BODIES[operation_id](case.body, number)
         if operation_id in OF_THE_PATH:
-            OF_THE_PATH[operation_id](case.body, case.path_parameters["id"], number)
+            OF_THE_PATH[operation_id](case.body, case.path_parameters, number)
     return True
 
 
@@ -96,3 +110,5 @@ def _put_id_right(case: Any) -> None:
         pattern, known_id = KNOWN[case.operation.path.split("/")[3]]
         if re.fullmatch(pattern, str(path_parameters["id"])):
             path_parameters["id"] = str(known_id())
+    if re.fullmatch(_UUID, str(path_parameters.get("request_id", ""))):
+        path_parameters["request_id"] = str(examples.certificate_request_id())

@@ -6,17 +6,48 @@ from aegis_site.kernel.audit.models import AuditEntry
 from aegis_site.kernel.notifications.models import Channel, Delivery, DeliveryState, MaintenanceWindow
 from aegis_site.kernel.notifications.services import save_window
 from healthchecks.failures.models import FailureGroup
+from hosts.certificate_requests import request_certificate
+from hosts.rotation.models import Rotation, RotationState
+from hosts.rotation.services import stage
 from hosts.services import update_host
 from hosts.specs import HostSpec
-from localca.services import issue_client_certificate
+from localca.services import ensure_authority, issue_client_certificate
 from tests.aegis_site.kernel.notifications.examples import NOW, at, channel, noted
 from tests.healthchecks.failures.examples import failed
+from tests.hosts.examples import CA
 from tests.support.valid_documents import first_host
+from upstream_tls.certificate_requests import Wish
+from upstream_tls.changes import UpstreamTLSChanges
 
 
 def new_certificate_id() -> uuid.UUID:
     """A new one each time: what was renewed or revoked is neither again."""
     return issue_client_certificate(common_name="orders").record.pk
+
+
+def authority_id() -> uuid.UUID:
+    return ensure_authority().pk
+
+
+def certificate_request_id() -> uuid.UUID:
+    """Of the first host."""
+    host = first_host()
+    waiting = host.certificate_requests.first() or request_certificate(
+        host=host, wish=Wish(common_name="orders"), user=None
+    )
+    return waiting.pk
+
+
+def rotation_id() -> uuid.UUID:
+    """One that was refused: it can be probed, promoted and cancelled."""
+    rotation = Rotation.objects.filter(state=RotationState.REFUSED).first()
+    if rotation is None:
+        Rotation.objects.all().delete()
+        leaf = CA.client("next")  # another one each time: what was promoted is in use
+        pair = UpstreamTLSChanges(client_certificate=leaf.chain_pem, client_key=leaf.key_pem)
+        rotation = stage(host=first_host(), pair=pair, user=None)
+        Rotation.objects.update(state=RotationState.REFUSED, due_at=None)
+    return rotation.pk
 
 
 def failure_id() -> int:

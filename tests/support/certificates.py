@@ -66,6 +66,13 @@ class Authority:
         """This CA's certificate."""
         return _pem(self.certificate)
 
+    @property
+    def key_pem(self) -> str:
+        """Its private key as unencrypted PKCS#8."""
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode()
+
     def client(self, common_name: str = "client", **wrong: object) -> Leaf:
         """A certificate for a TLS client. `wrong` as in `issue`."""
         return self.issue(common_name, **{"usages": CLIENT, **wrong})  # type: ignore[arg-type]

@@ -1,6 +1,8 @@
 """A real nginx that demands a client certificate, as upstream."""
 
+import getpass
 import json
+import signal
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +21,9 @@ _MORE = (
 )
 _CONFIGURATION = """
 daemon off;
-master_process off;
+{process}
+# Files that change within one second are the same file to it.
+ssl_object_cache_inheritable off;
 pid nginx.pid;
 error_log error.log info;
 events {{ worker_connections 256; }}
@@ -47,6 +51,8 @@ http {{
 }}
 """
 
+_OLD_LEFT = "gracefully shutting down"
+
 
 class Nginx:
     """`with Nginx(directory, server=..., client_ca_pem=...) as nginx:` serves on `nginx.port` of 127.0.0.1.
@@ -63,6 +69,7 @@ class Nginx:
         crl_pem: str = "",
         port: int | None = None,
         verify: str = "on",
+        is_reloadable: bool = False,
     ) -> None:
         self.port = port or free_port()
         self._directory = directory
@@ -72,7 +79,8 @@ class Nginx:
         (directory / "client-ca.crt").write_text(client_ca_pem)
         (directory / "client-ca.crl").write_text(crl_pem)
         crl = "ssl_crl client-ca.crl;" if crl_pem else ""
-        configuration = _CONFIGURATION.format(port=self.port, verify=verify, crl=crl, more=_MORE)
+        process = f"user {getpass.getuser()}; worker_processes 1;" if is_reloadable else "master_process off;"
+        configuration = _CONFIGURATION.format(port=self.port, verify=verify, crl=crl, more=_MORE, process=process)
         (directory / "nginx.conf").write_text(configuration)
 
     def __enter__(self) -> Self:
@@ -84,8 +92,16 @@ class Nginx:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.wait()
+        # Killed, a master would leave its workers behind.
+        self._process.terminate()
+        self._process.wait(10)
+
+    def trust(self, client_ca_pem: str) -> None:
+        """Accept other clients from the next handshake on. Only of a server that `is_reloadable`."""
+        left = self.log.count(_OLD_LEFT)
+        (self._directory / "client-ca.crt").write_text(client_ca_pem)
+        self._process.send_signal(signal.SIGHUP)
+        eventually(lambda: self.log.count(_OLD_LEFT) > left, within_s=10)
 
     @property
     def log(self) -> str:

@@ -1,13 +1,18 @@
 """An Aegis whose every answer is looked at for canaries, and the hosts that have some."""
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from aegis_site.environment import DATABASE_FILE
+from aegis_site.kernel.keyring import Keyring
 from tests.support.canaries import Canaries
 from tests.support.certificates import Authority, Leaf
 from tests.support.instance import Answer, Instance
@@ -88,6 +93,18 @@ class World:
     def make_unreadable(self, table: str, column: str) -> None:
         """As after the loss of AEGIS_SSL_KEY."""
         self._execute(f"UPDATE {table} SET {column} = zeroblob(120) WHERE {column} IS NOT NULL")  # noqa: S608
+
+    def plant_key_of_request(self, request_id: str) -> None:
+        """The key that waits there for its certificate. No answer has it, so it is taken out of the database."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
+            statement = "SELECT key FROM upstream_tls_certificaterequest WHERE id = ?"
+            (blob,) = connection.execute(statement, [request_id.replace("-", "")]).fetchone()
+        text = (self.aegis.data_dir / "aegis.env").read_text()
+        found = re.search(r"^AEGIS_SSL_KEY=['\"]?([^'\"\n]+)", text, re.MULTILINE)
+        assert found is not None
+        place = f"upstream_tls.certificaterequest|key|{request_id}".encode()
+        key = load_pem_private_key(Keyring(found[1]).open(blob, place), None)
+        self.canaries.plant_key(f"key of request {request_id}", cast("EllipticCurvePrivateKey", key))
 
     def _execute(self, statement: str) -> None:
         with closing(sqlite3.connect(self.database, timeout=20)) as connection, connection:

@@ -10,14 +10,17 @@ from typing import Any
 from cryptography import x509
 
 from hosts.models import Host, Upstream
-from tests.hosts.examples import CA, LEAF, SITE, make_host, mtls
-from tests.support.signing_requests import signing_request
+from tests.hosts.examples import CA, LEAF, OTHER_LEAF, SITE, make_host, mtls
+from tests.support.certificates import Authority
+from tests.support.signing_requests import signed_by, signing_request
+from upstream_tls.models import CertificateRequest
 
 Body = dict[str, Any]
 
 CSR = signing_request(names=[x509.DNSName("from-csr.example")])
 PIN = "ab" * 32
 _PAIR = {"client_certificate": LEAF.chain_pem, "client_key": LEAF.key_pem}
+_NEXT_PAIR = {"client_certificate": OTHER_LEAF.chain_pem, "client_key": OTHER_LEAF.key_pem}
 
 # Of texts that need nothing else.
 _UPSTREAM_TLS = {
@@ -33,6 +36,12 @@ _HEALTH_CHECK = {
     "host_field": ("", "orders.example:8443", "[2001:db8::7]"),
     "expected_status": ("200-399", "200, 204,300-308"),
     "body_contains": ("", "ok", "état"),
+}
+_WISH = {
+    "common_name": ("orders", "orders.example.com", "état"),
+    "organization": ("", "Orders Ltd"),
+    "organizational_unit": ("", "Shipping"),
+    "country": ("", "DE", "fr"),
 }
 _SMTP = {
     "host": ("127.0.0.1",),
@@ -122,9 +131,9 @@ def make_test_valid(body: Body, number: int) -> None:
         body.pop("upstream", None)
 
 
-def name_upstream(body: Body, host_id: str, number: int) -> None:
+def name_upstream(body: Body, ids: Body, number: int) -> None:
     """One of that host, or none."""
-    known = Upstream.objects.filter(host=host_id).first()
+    known = Upstream.objects.filter(host=ids["id"]).first()
     if known is None:
         body.pop("upstream", None)
     elif "upstream" in body:
@@ -134,6 +143,11 @@ def name_upstream(body: Body, host_id: str, number: int) -> None:
 def make_revert_valid(body: Body, number: int) -> None:
     if "host_version" in body:
         body["host_version"] = first_host().updated_at.isoformat()
+
+
+def make_mute_valid(body: Body, number: int) -> None:
+    if "until" in body:
+        body["until"] = one_of(("2100-01-01T00:00:00Z", "2100-01-01T00:00:00.5+02:00"), number)
 
 
 def make_order_valid(body: Body, number: int) -> None:
@@ -148,6 +162,47 @@ def make_order_valid(body: Body, number: int) -> None:
         del body["key_type"]
     if "key_type" in body:
         body["key_type"] = "EC P-256"  # made fast
+
+
+def make_authority_valid(body: Body, number: int) -> None:
+    if "common_name" in body:
+        body["common_name"] = one_of(("", f"CA {number}"), number)
+    if "crl_url" in body:
+        body["crl_url"] = one_of(("", "http://aegis.example.com/crl"), number)
+
+
+def make_authority_key_valid(body: Body, number: int) -> None:
+    body["private_key"] = Authority().key_pem
+
+
+def make_authority_import_valid(body: Body, number: int) -> None:
+    """A new one each time: one that is here already is refused."""
+    root = Authority(f"Root {number}")
+    issuing = Authority(f"Issuing CA {number}", parent=root)
+    body["certificate"], body["private_key"] = issuing.pem, issuing.key_pem
+    if "root_certificate" in body:
+        body["root_certificate"] = root.pem
+    else:
+        body["certificate"] += root.pem
+    make_authority_valid(body, number)
+
+
+def make_choices_valid(body: Body, number: int) -> None:
+    if "key_type" in body:
+        body["key_type"] = "EC P-256"  # made fast
+
+
+def make_wish_valid(body: Body, number: int) -> None:
+    _choose(body, _WISH, number)
+    if "subject_alt_names" in body:
+        body["subject_alt_names"] = [f"DNS:{number}.example", "URI:spiffe://example.org/orders"][: number % 3]
+    make_choices_valid(body, number)
+
+
+def sign(body: Body, ids: Body, number: int) -> None:
+    """What the request of the path asks for; of one that is not there, something that a CA could have signed."""
+    waiting = CertificateRequest.objects.filter(pk=ids["request_id"]).first()
+    body["certificate"] = signed_by(CA, waiting.csr) if waiting else LEAF.chain_pem
 
 
 def make_renewal_valid(body: Body, number: int) -> None:
@@ -214,6 +269,15 @@ def make_what_if_valid(body: Body, number: int) -> None:
         body.pop("hosts", None)
     if "hosts" in body:
         body["hosts"] = [str(host.pk)]
+
+
+def make_rotation_valid(body: Body, number: int) -> None:
+    body.clear()
+    body |= {**_NEXT_PAIR, "manual": number % 2 == 0}
+
+
+def make_override_valid(body: Body, number: int) -> None:
+    body["override_reason"] = "the upstream is next"
 
 
 def first_host() -> Host:

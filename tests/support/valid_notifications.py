@@ -35,9 +35,9 @@ def make_channel_valid(body: Body, number: int) -> None:
     _make_fit(body, body["kind"], number)
 
 
-def make_channel_change_valid(body: Body, channel_id: str, number: int) -> None:
+def make_channel_change_valid(body: Body, ids: Body, number: int) -> None:
     """Of a stored one, which stays of its kind."""
-    kind = Channel.objects.filter(pk=channel_id).values_list("kind", flat=True).first() or "webhook"
+    kind = Channel.objects.filter(pk=ids["id"]).values_list("kind", flat=True).first() or "webhook"
     if "kind" in body:
         body["kind"] = kind
     if "url" in body:

@@ -18,14 +18,17 @@ from django.utils import timezone
 from aegis_site.kernel.audit.models import AuditEntry
 from aegis_site.kernel.notifications.distribution import distribute
 from aegis_site.kernel.notifications.models import Delivery, MaintenanceWindow, NotedEvent
+from hosts.certificate_requests import request_certificate
 from hosts.models import ProxyWorker
 from localca.services import ensure_authority, issue_client_certificate
 from tests.aegis_site.kernel.notifications.examples import NOW, at
 from tests.aegis_site.kernel.notifications.examples import channel as make_channel
 from tests.healthchecks.failures.examples import failed
-from tests.hosts.examples import make_host
+from tests.hosts.examples import OTHER_LEAF, make_host
+from tests.hosts.rotation.examples import staged
 from tests.support.roles import ROLES, user_of
 from tests.support.tokens import token_of
+from upstream_tls.certificate_requests import Wish
 
 pytestmark = pytest.mark.django_db
 
@@ -81,19 +84,35 @@ OTHERS = {
     "localca_certificateauthority_trust_bundle": (VIEW, VIEW),
     "localca_certificateauthority_certificate": (VIEW, VIEW),
     "localca_issuedcertificate_certificate": (VIEW, VIEW),
+    "localca_issuedcertificate_chain": (VIEW, VIEW),
     "localca_certificateauthority_revocation_list": (VIEW, VIEW),
+    "localca_certificateauthority_new_intermediate": (ADMINISTER, ADMINISTER),
+    "localca_certificateauthority_new_root": (ADMINISTER, ADMINISTER),
+    "localca_certificateauthority_import_authority": (ADMINISTER, ADMINISTER),
+    "localca_certificateauthority_export_key": (ADMINISTER, ADMINISTER),
+    "localca_certificateauthority_remove_key": (ADMINISTER, ADMINISTER),
+    "localca_certificateauthority_restore_key": (ADMINISTER, ADMINISTER),
+    "localca_certificateauthority_crl_place": (ADMINISTER, ADMINISTER),
+    "localca_certificateauthority_retire": (ADMINISTER, ADMINISTER),
+    "localca_certificateauthority_revoke": (ADMINISTER, ADMINISTER),
     "localca_issuedcertificate_renew": (ADMINISTER, ADMINISTER),
     "localca_issuedcertificate_revoke": (ADMINISTER, ADMINISTER),
     "notifications_channel_send_test_message": (ADMINISTER, ADMINISTER),
     "notifications_delivery_retry": (ADMINISTER, ADMINISTER),
     "hosts_host_exchange": (VIEW, OPERATE),
     "hosts_posture": (VIEW, VIEW),
+    "hosts_expiry": (VIEW, VIEW),
     "hosts_what_if": (OPERATE, OPERATE),
     "hosts_revert": (OPERATE, OPERATE),
     "hosts_host_test_new": (STAFF, OPERATE),
     "hosts_host_test": (STAFF, OPERATE),
     "hosts_connection_tests": (NOBODY, STAFF),  # tests of others are not there
     "hosts_host_upstream_setup": (VIEW, OPERATE),
+    "hosts_host_client_certificate": (VIEW, OPERATE),
+    "hosts_certificate_request": (VIEW, OPERATE),
+    "hosts_certificate_request_delete": (OPERATE, OPERATE),
+    "hosts_host_rotations": (VIEW, OPERATE),
+    "hosts_rotation": (VIEW, OPERATE),
     "hosts_host_health": (VIEW, VIEW),
 }
 # They are for strangers, and end a session.
@@ -155,6 +174,7 @@ def address(people: dict[str, User]) -> Any:
         "localca_certificateauthority": authority,
         "localca_issuedcertificate": issue_client_certificate(common_name="x").record,
     }
+    waiting = request_certificate(host=host, wish=Wish(common_name="orders"), user=None)
     channel = make_channel()
     distribute(now=timezone.now())
     things |= {
@@ -166,6 +186,7 @@ def address(people: dict[str, User]) -> Any:
         ),
     }
     tokens = {person: token_of(user) for person, user in people.items()}
+    rotation = staged(host, OTHER_LEAF, is_manual=True)
     things["audit_auditentry"] = AuditEntry.objects.earliest("pk")
 
     def address(name: str, person: str) -> str:
@@ -173,6 +194,10 @@ def address(people: dict[str, User]) -> Any:
         thing = next((thing for label, thing in mine.items() if name.startswith(f"{label}_")), None)
         if name == "hosts_revert":
             return reverse("admin:hosts_revert", args=[AuditEntry.objects.earliest("pk").pk])
+        if name.startswith("hosts_certificate_request"):
+            return reverse(f"admin:{name}", args=[host.pk, waiting.pk])
+        if name == "hosts_rotation":
+            return reverse("admin:hosts_rotation", args=[host.pk, rotation.pk])
         for arguments in ([], [getattr(thing, "pk", "1")], [host.pk], [uuid.UUID(int=1)], ["hosts"], ["1", "1"]):
             with suppress(NoReverseMatch):
                 return reverse(f"admin:{name}", args=arguments)

@@ -12,6 +12,8 @@ from django.utils import timezone
 from hosts import connection_test_run
 from hosts.exchange import sealing
 from hosts.models import ProxyWorker
+from hosts.rotation import probing
+from localca import keys
 from localca.services import ensure_authority
 from tests.healthchecks.examples import checked
 from tests.hosts.examples import make_host, mtls, site
@@ -102,6 +104,7 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(connection_test_run, "probe", probe_here)
+    monkeypatch.setattr(probing, "probe", probe_here)
     monkeypatch.setattr(socket, "getaddrinfo", found_here)
     monkeypatch.setattr(socket.socket, "connect", connect_here)
 
@@ -110,3 +113,4 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 def fast_sealing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A passphrase costs a third of a second by design, and here come many."""
     monkeypatch.setattr(sealing, "_SCRYPT_N", 2)
+    monkeypatch.setattr(keys, "_PKCS12_ROUNDS", 2)

@@ -2,7 +2,8 @@
 
 from unfold.admin import ModelAdmin
 
-from aegis_site.kernel.admin import ReadOnlyAdmin, action, display
+from aegis_site.kernel.admin import ReadOnlyAdmin, action, display, shown_once
+from aegis_site.kernel.audit.models import AuditEntry
 
 
 def test_decorators_do_what_unfolds_do() -> None:
@@ -18,6 +19,20 @@ def test_decorators_do_what_unfolds_do() -> None:
 
     assert (name.short_description, name.admin_order_field) == ("Name", "name")  # type: ignore[attr-defined]
     assert (download.short_description, download.allowed_permissions) == ("Download", ["view"])  # type: ignore[attr-defined]
+
+
+def test_a_costly_value_is_made_once_for_each_object() -> None:
+    """However often the page asks; another one gets its own, and so does the same one of another request."""
+    made = []
+
+    class Page:
+        @shown_once
+        def facts(self, entry: AuditEntry) -> str:
+            made.append(entry)
+            return f"{entry.target_name} {len(made)}"
+
+    one, other = AuditEntry(target_name="one"), AuditEntry(target_name="other")
+    assert [Page().facts(entry) for entry in (one, one, other, one)] == ["one 1", "one 1", "other 2", "one 1"]
 
 
 def test_read_only_pages_have_no_way_to_write() -> None:

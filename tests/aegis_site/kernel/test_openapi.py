@@ -12,7 +12,7 @@ from aegis_site.kernel.problems import problem_handler
 from tests.aegis_site.test_api_document import OPERATIONS
 
 SCHEMAS = api_document()["components"]["schemas"]
-PUBLIC = ("/api/v1/ca/aegis-local-ca.crt", "/api/v1/ca/crl")
+PUBLIC = ("/api/v1/ca/aegis-local-ca.crt", "/api/v1/ca/crl", "/api/v1/ca/authorities/{id}/crl")
 
 
 def names_of(operation: dict[str, Any], place: str) -> set[str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from aegis_site.kernel import secrets
 from aegis_site.kernel.fields import Sealed
@@ -92,6 +93,16 @@ def test_a_damaged_row_does_not_hide_the_others(rows: list[CertificateAuthority]
             "UPDATE localca_certificateauthority SET private_key = %s WHERE id = %s", [b"junk", rows[3].pk.hex]
         )
     assert [secret.primary_key for secret in unreadable_secrets()] == [str(rows[3].pk)]
+
+
+def test_looking_needs_no_column_that_a_migration_will_add(rows: list[CertificateAuthority]) -> None:
+    """`manage.py migrate` looks first: it failed with "no such column" where a model with a secret had a new one."""
+    with CaptureQueriesContext(connection) as queries:
+        assert list(unreadable_secrets()) == []
+    (read,) = [query["sql"] for query in queries if 'FROM "localca_certificateauthority"' in query["sql"]]
+    selected = read.partition(" FROM ")[0]
+    assert "private_key" in selected
+    assert "crl_url" not in selected
 
 
 @pytest.mark.usefixtures("rotating")

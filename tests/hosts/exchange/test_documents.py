@@ -6,12 +6,14 @@ import pytest
 
 from aegis_site.kernel.secrets import sealed_columns
 from hosts.api.serializers import HostSerializer
+from hosts.certificate_requests import request_certificate
 from hosts.exchange.documents import HIDDEN, KEY_PLACES, Hidden, HostDocuments, comparable, masked
 from hosts.exchange.sealing import PassphraseSealer
 from hosts.models import DownstreamTLSConfiguration, Host, Upstream
 from hosts.traffic_models import TrafficConfiguration
 from tests.hosts.examples import LEAF, SITE, make_host
 from tests.hosts.exchange.examples import PASSPHRASE, TOKEN, exported, make_secretive_host
+from upstream_tls.certificate_requests import Wish
 from upstream_tls.models import UpstreamTLSConfiguration
 
 SECRETS = (LEAF.key_pem.splitlines()[2], SITE.key_pem.splitlines()[2], TOKEN)
@@ -36,6 +38,15 @@ def test_every_sealed_column_of_a_host_has_its_place() -> None:
     keys = {("upstreamtlsconfiguration", "client_key"), ("downstreamtlsconfiguration", "key")}
     assert columns == keys | {("trafficconfiguration", "header_secrets")}
     assert len(keys) == len(KEY_PLACES)
+
+
+@pytest.mark.django_db
+def test_keys_that_wait_for_a_certificate_are_not_exported() -> None:
+    """Neither in clear nor sealed, and nothing says that there are some."""
+    host = make_host()
+    before = exported(sealer=PassphraseSealer.for_export(PASSPHRASE))["hosts"]
+    request_certificate(host=host, wish=Wish(common_name="orders"), user=None)
+    assert exported(sealer=PassphraseSealer.for_export(PASSPHRASE))["hosts"] == before
 
 
 @pytest.mark.django_db
