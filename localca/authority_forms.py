@@ -48,8 +48,8 @@ def _crl_url() -> forms.CharField:
         max_length=CRL_URL_MAX_CHARACTERS,
         widget=UnfoldAdminTextInputWidget({"placeholder": "http://aegis.example.com/api/v1/ca/authorities/…/crl"}),
         help_text=(
-            "Where peers find its revocation list. Here that is /api/v1/ca/authorities/…/crl, with the id that stands in "
-            "the address of the CA's page. Certificates that it issues from then on say it. Empty: they do not."
+            "Where peers find its revocation list. Here that is /api/v1/ca/authorities/…/crl, with the id that stands "
+            "in the address of the CA's page. Certificates that it issues from then on say it. Empty: they do not."
         ),
     )
 
