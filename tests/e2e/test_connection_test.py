@@ -4,13 +4,13 @@ import concurrent.futures
 import signal
 import socket
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import HostDocument
 from tests.support.certificates import Authority, Leaf
+from tests.support.files import contents_below
 from tests.support.instance import Answer, Instance
 from tests.support.nginx import Nginx
 from tests.support.plain_upstream import answering
@@ -115,24 +115,21 @@ def test_no_pasted_key_is_left_anywhere(aegis: Instance, host_document: HostDocu
     canaries = [line.encode() for line in leaf.key_pem.splitlines()[1:-1]]
     assert canaries[0] not in answer.body
     assert canaries[0].decode() not in aegis.log
-    for path in _files(aegis.data_dir):
-        content = path.read_bytes()
+    files = contents_below(aegis.data_dir)
+    for path, content in files.items():
         assert not any(canary in content for canary in canaries), path
         assert leaf.key_der not in content, path
-    assert any("appendonly" in str(path) for path in _files(aegis.data_dir))
+    assert any("appendonly" in str(path) for path in files)
 
 
 def test_the_queue_holds_row_ids(aegis: Instance, host_document: HostDocument, nginx: Nginx) -> None:
     """What Valkey wrote down names the task and the row, and no certificate."""
     host = aegis.create_host(**host_document())
     assert ask(aegis, host).status == 200
-    written = b"".join(path.read_bytes() for path in _files(aegis.data_dir) if "appendonly" in str(path))
+    files = contents_below(aegis.data_dir)
+    written = b"".join(content for path, content in files.items() if "appendonly" in str(path))
     assert b"hosts.tasks.run_connection_tests" in written
     assert b"BEGIN CERTIFICATE" not in written
-
-
-def _files(directory: Path) -> list[Path]:
-    return [path for path in directory.rglob("*") if path.is_file()]
 
 
 def _closed_port() -> int:

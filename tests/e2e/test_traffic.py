@@ -11,6 +11,7 @@ from prometheus_client.samples import Sample
 from proxyworker.access_log.files import file_name
 from tests.e2e.conftest import HostDocument
 from tests.support.certificates import Authority, Leaf, expired
+from tests.support.files import contents_below
 from tests.support.instance import Instance
 from tests.support.nginx import seen
 from tests.support.polling import eventually
@@ -140,9 +141,7 @@ def test_no_private_key_is_in_the_database_in_clear(
     domain = aegis.create_host(**host_document(identity))["domains"][0]
     eventually(lambda: aegis.proxy(domain).status == 200, within_s=LIVE_WITHIN_S)
     assert_stored(aegis, domain)
-    files = [path for path in aegis.data_dir.rglob("*") if path.is_file()]
-    for path in files:
-        content = path.read_bytes()
+    for path, content in contents_below(aegis.data_dir).items():
         for form in forms_of_key(identity):
             assert form not in content, path.name
 

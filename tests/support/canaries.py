@@ -11,6 +11,8 @@ from urllib.parse import quote_plus
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.support.files import contents_below
+
 _HEX_BYTES = 16
 # How much of what stands before a leak is told.
 _CONTEXT_BYTES = 150
@@ -52,9 +54,8 @@ class Canaries:
 
     def look_into_files(self, directory: Path, *, allowed: dict[str, Iterable[str]] | None = None) -> None:
         """All files below `directory`; `allowed` says by file name which secrets may be where."""
-        for path in sorted(directory.rglob("*")):
-            if path.is_file():
-                self.look(str(path), path.read_bytes(), allowed=(allowed or {}).get(path.name, ()))
+        for path, content in contents_below(directory).items():
+            self.look(str(path), content, allowed=(allowed or {}).get(path.name, ()))
 
     def look_into_database(self, path: Path) -> None:
         """Every value of every table of an SQLite file: in the file itself long ones are in pieces."""
