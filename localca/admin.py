@@ -29,8 +29,8 @@ from localca.bundle import (
     CERTIFICATE_FILE,
     CERTIFICATE_MEDIA_TYPE,
     PEM_MEDIA_TYPE,
-    REVOCATION_LIST_FILE,
     AuthorityMissing,
+    authority_stem,
     file_stem,
     require_trust_anchors_pem,
     trust_bundle_zip,
@@ -45,6 +45,7 @@ from localca.models import (
     Status,
 )
 from localca.revocation import current_list, latest_list
+from localca.selectors import list_places
 from localca.services import delete_certificate, why_needed
 
 EXPIRES_SOON = datetime.timedelta(days=30)
@@ -57,7 +58,12 @@ class CertificateAdmin(ReadOnlyAdmin):
     @display(description="PEM")
     def pem(self, row: CertificateAuthority | IssuedCertificate) -> str:
         """Line by line, so that it can be copied."""
-        return format_html("<pre>{}</pre>", row.certificate_pem)
+        return format_html('<pre style="white-space: pre-wrap; overflow-wrap: anywhere">{}</pre>', row.certificate_pem)
+
+    @display(description="SHA-256 fingerprint")
+    def fingerprint(self, row: CertificateAuthority | IssuedCertificate) -> str:
+        """In one word, which a narrow screen may break anywhere."""
+        return _breakable(row.facts.fingerprint_sha256)
 
 
 @admin.register(CertificateAuthority)
@@ -65,7 +71,7 @@ class CertificateAuthorityAdmin(AuditedAdmin, HierarchyAdmin, CertificateAdmin):
     """The CAs' public facts, their certificates, and the trust bundle."""
 
     audit_type = AUTHORITY_TYPE
-    list_display = ["name", "role", "state_label", "has_key", "valid_until", "fingerprint_sha256"]
+    list_display = ["name", "role", "state_label", "has_key", "valid_until", "fingerprint"]
     list_display_links = ["name"]
     list_select_related = ["parent"]
     actions_list = ["trust_bundle", *HierarchyAdmin.actions_list]
@@ -79,10 +85,11 @@ class CertificateAuthorityAdmin(AuditedAdmin, HierarchyAdmin, CertificateAdmin):
         "valid_from",
         "valid_until",
         "key",
-        "fingerprint_sha256",
+        "fingerprint",
         "list_number",
         "list_made",
         "list_end",
+        "list_place",
         "pem",
     ]
     fieldsets = [
@@ -90,8 +97,8 @@ class CertificateAuthorityAdmin(AuditedAdmin, HierarchyAdmin, CertificateAdmin):
             None,
             {"fields": ["name", "role", "state", "issuer", "serial_number", "valid_from", "valid_until", "created_at"]},
         ),
-        ("Key and fingerprint", {"fields": ["key", "key_exported_at", "fingerprint_sha256"]}),
-        ("Revocation list", {"fields": ["list_number", "list_made", "list_end", "crl_url"]}),
+        ("Key and fingerprint", {"fields": ["key", "key_exported_at", "fingerprint"]}),
+        ("Revocation list", {"fields": ["list_number", "list_made", "list_end", "list_place"]}),
         ("Certificate", {"fields": ["pem"]}),
     ]
 
@@ -133,7 +140,8 @@ class CertificateAuthorityAdmin(AuditedAdmin, HierarchyAdmin, CertificateAdmin):
         authority = self.get_object(request, object_id)
         if authority is None:
             raise Http404("no such CA")
-        return attachment(authority.certificate_pem, media_type=CERTIFICATE_MEDIA_TYPE, file_name=CERTIFICATE_FILE)
+        file_name = f"{authority_stem(authority)}.crt"
+        return attachment(authority.certificate_pem, media_type=CERTIFICATE_MEDIA_TYPE, file_name=file_name)
 
     @action(description="Download revocation list", permissions=["view"], icon="download")
     def revocation_list(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -145,7 +153,7 @@ class CertificateAuthorityAdmin(AuditedAdmin, HierarchyAdmin, CertificateAdmin):
             latest = current_list(authority)
         except AegisError as error:
             return self._refused(request, error)
-        return attachment(latest.pem, media_type=PEM_MEDIA_TYPE, file_name=REVOCATION_LIST_FILE)
+        return attachment(latest.pem, media_type=PEM_MEDIA_TYPE, file_name=f"{authority_stem(authority)}.crl")
 
     def _refused(self, request: HttpRequest, error: AegisError) -> HttpResponse:
         """An overdue list that the CA cannot replace: back to the CAs, with the reason."""
@@ -201,17 +209,14 @@ class CertificateAuthorityAdmin(AuditedAdmin, HierarchyAdmin, CertificateAdmin):
     def key(self, authority: CertificateAuthority) -> str:
         return f"{authority.facts.key_type}, {'sealed in the database' if authority.has_key else 'not stored here'}"
 
-    @display(description="SHA-256 fingerprint")
-    def fingerprint_sha256(self, authority: CertificateAuthority) -> str:
-        return authority.facts.fingerprint_sha256
-
     @display(description="Number")
     def list_number(self, authority: CertificateAuthority) -> str:
         latest = latest_list(authority)
         if latest is None:
-            return "made when it is first asked for" if authority.has_key else "made by whoever has the key"
+            return "made when it is first asked for" if authority.has_key else _missing_list(authority)
         count = len(latest.revocation_list)
-        return f"{latest.number}, with {count} revoked certificate{'' if count == 1 else 's'}"
+        text = f"{latest.number}, with {count} revoked certificate{'' if count == 1 else 's'}"
+        return f"{text}; signed elsewhere and given here" if latest.is_given else text
 
     @display(description="Made")
     def list_made(self, authority: CertificateAuthority) -> str:
@@ -222,6 +227,10 @@ class CertificateAuthorityAdmin(AuditedAdmin, HierarchyAdmin, CertificateAdmin):
     def list_end(self, authority: CertificateAuthority) -> str:
         latest = latest_list(authority)
         return date_format(latest.next_update, "DATETIME_FORMAT") if latest else "-"
+
+    @display(description="CRL distribution point")
+    def list_place(self, authority: CertificateAuthority) -> str:
+        return _breakable(authority.crl_url) if authority.crl_url else "none"
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -253,12 +262,12 @@ class IssuedCertificateAdmin(AuditedAdmin, IssuingAdmin, CertificateAdmin):
     search_fields = ["subject", "serial_number", "fingerprint_sha256", "issued_for"]
     list_per_page = 50
     actions_detail = ["certificate", "chain", *IssuingAdmin.actions_detail]
-    readonly_fields = ["status", "names", "key", "pem", "predecessor", "successor"]
+    readonly_fields = ["status", "names", "key", "fingerprint", "pem", "predecessor", "successor"]
     fieldsets = [
         (None, {"fields": ["subject", "status", "names", "purpose", "issued_for", "authority", "created_at"]}),
         ("Validity", {"fields": ["not_before", "not_after", "revoked_at", "revocation_reason"]}),
         ("Renewal", {"fields": ["predecessor", "successor"]}),
-        ("Key and fingerprint", {"fields": ["key", "serial_number", "fingerprint_sha256"]}),
+        ("Key and fingerprint", {"fields": ["key", "serial_number", "fingerprint"]}),
         ("Certificate", {"fields": ["pem"]}),
     ]
 
@@ -337,6 +346,20 @@ def _state_of(authority: CertificateAuthority) -> str:
     if authority.retired_at is not None:
         return "Retired"
     return "Issues" if authority.is_active else "Trusted"
+
+
+def _breakable(word: str) -> str:
+    return format_html('<span style="overflow-wrap: anywhere">{}</span>', word)
+
+
+def _missing_list(authority: CertificateAuthority) -> str:
+    """That there is none, and what to do about it."""
+    places = " or ".join(list_places(authority))
+    where = f"; certificates say that it is at {places}" if places else ""
+    return (
+        f"not here: whoever has the key makes it{where}. Give it here (Change, Give revocation list): without it, "
+        "upstreams that check whole chains refuse everybody."
+    )
 
 
 def _link(certificate: IssuedCertificate | None) -> str:

@@ -4,6 +4,7 @@ Laws of this module: a GET changes nothing; every change is a POST with a CSRF t
 by a service. A private key is the answer to the POST that asked for it, as a download that no cache may keep.
 """
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import ModelAdmin
@@ -24,6 +26,7 @@ from localca.authority_forms import (
     SECRETS,
     CrlUrlForm,
     ExportKeyForm,
+    GiveListForm,
     ImportAuthorityForm,
     KeyForm,
     NewAuthorityForm,
@@ -31,12 +34,16 @@ from localca.authority_forms import (
     RetireForm,
     RevokeAuthorityForm,
 )
-from localca.authority_keys import export_key, remove_key, restore_key
+from localca.authority_keys import KeyFormat, export_key, may_do_without_key, remove_key, restore_key
+from localca.bundle import authority_stem
+from localca.given_lists import give_list
 from localca.hierarchy import create_intermediate, create_root, set_crl_url
 from localca.importing import import_intermediate
 from localca.models import CertificateAuthority, RevocationReason
 from localca.retirement import readiness_of, retire_authority
 from localca.revocation import revoke_intermediate
+from localca.selectors import list_places
+from localca.validators import AUTHORITY_ID_PLACEHOLDER
 
 _NEW_ROOT_STEPS = (
     "The new root issues at once, and the trust bundle has both. So give upstreams the new bundle first, then renew "
@@ -46,7 +53,15 @@ _NEW_ROOT_STEPS = (
 
 
 # More than the head of a page has room for.
-_CHANGES = ["export_key", "remove_key", "restore_key", "crl_place", "retire", "revoke"]
+_CHANGES = ["export_key", "remove_key", "restore_key", "crl_place", "give_list", "retire", "revoke"]
+
+_KEY_FILES = {
+    KeyFormat.PKCS12: (".p12", "application/x-pkcs12"),
+    KeyFormat.PEM: (".key", "application/x-pem-file"),
+}
+
+# Stands for the id of a CA that is not made yet; RFC 9562 section 5.9.
+_NOBODY = uuid.UUID(int=0)
 
 
 class HierarchyAdmin(ModelAdmin):
@@ -72,7 +87,7 @@ class HierarchyAdmin(ModelAdmin):
         """The form; a POST makes it."""
         return self._page(
             request,
-            NewAuthorityForm(request.POST or None),
+            NewAuthorityForm(request.POST or None, crl_place=_crl_place(request)),
             lambda values: create_intermediate(**values, user=request.user),
             title="New intermediate",
             text="The root signs it, and it issues from then on. Upstreams need nothing new: they trust the root. "
@@ -84,7 +99,7 @@ class HierarchyAdmin(ModelAdmin):
         """The form; a POST makes it."""
         return self._page(
             request,
-            NewAuthorityForm(request.POST or None),
+            NewAuthorityForm(request.POST or None, crl_place=_crl_place(request)),
             lambda values: create_root(**values, user=request.user),
             title="New root",
             text=_NEW_ROOT_STEPS,
@@ -96,7 +111,7 @@ class HierarchyAdmin(ModelAdmin):
         """The form; a POST stores it."""
         return self._page(
             request,
-            ImportAuthorityForm(request.POST or None),
+            ImportAuthorityForm(request.POST or None, crl_place=_crl_place(request)),
             lambda values: import_intermediate(**values, user=request.user),
             title="Import intermediate",
             text="A CA of your organisation issues from then on. It is checked up to its root, and certificates "
@@ -110,9 +125,11 @@ class HierarchyAdmin(ModelAdmin):
         authority = self._authority(request, object_id)
 
         def exported(values: dict[str, Any]) -> HttpResponse:
-            content = export_key(authority=authority, passphrase=values["passphrase"], user=request.user)
-            name = f"aegis-ca-{authority.facts.serial_number}.p12"
-            response = attachment(content, media_type="application/x-pkcs12", file_name=name)
+            form = KeyFormat(values["form"] or KeyFormat.PKCS12)
+            content = export_key(authority=authority, passphrase=values["passphrase"], form=form, user=request.user)
+            suffix, media_type = _KEY_FILES[form]
+            name = f"{authority_stem(authority)}{suffix}"
+            response = attachment(content, media_type=media_type, file_name=name)
             response["Cache-Control"] = "no-store"
             return response
 
@@ -121,8 +138,8 @@ class HierarchyAdmin(ModelAdmin):
             ExportKeyForm(request.POST or None),
             exported,
             title=f"Export the key of {authority}",
-            text="The answer is a PKCS#12 file with the CA's certificate and private key, encrypted with AES-256 under "
-            "the passphrase. Whoever opens it can issue certificates that every upstream accepts: keep it offline.",
+            text="The answer is a file with the CA's private key, encrypted with AES-256 under the passphrase. Whoever "
+            "opens it can issue certificates that every upstream accepts: keep it offline.",
             authority=authority,
         )
 
@@ -135,9 +152,9 @@ class HierarchyAdmin(ModelAdmin):
             RemoveKeyForm(request.POST or None),
             lambda values: remove_key(authority=authority, **values, user=request.user),
             title=f"Remove the key of {authority}",
-            text="Its last revocation list is signed first and lasts as long as the root. A new intermediate needs the "
-            "key back, and so does revoking what the root itself has issued: renew such certificates first. Backups of "
-            "the database that were made before still hold the key.",
+            text="Its last revocation list is signed first and lasts as long as the CA. A new intermediate beneath it "
+            "needs the key back, and so does revoking what it has issued itself: renew such certificates first. Older "
+            "backups of the database still hold the key.",
             authority=authority,
         )
 
@@ -151,7 +168,7 @@ class HierarchyAdmin(ModelAdmin):
             KeyForm(request.POST or None),
             lambda values: restore_key(authority=authority, **values, user=request.user),
             title=f"Restore the key of {authority}",
-            text="Of an exported file, as PEM: openssl pkcs12 -in FILE.p12 -nocerts -out key.pem",
+            text="As PEM, encrypted or not. From a PKCS#12 file: openssl pkcs12 -in FILE.p12 -nocerts -out key.pem",
             authority=authority,
         )
 
@@ -161,10 +178,33 @@ class HierarchyAdmin(ModelAdmin):
         authority = self._authority(request, object_id)
         return self._page(
             request,
-            CrlUrlForm(request.POST or None, initial={"crl_url": authority.crl_url}),
+            CrlUrlForm(
+                request.POST if request.method == "POST" else None,
+                initial={"crl_url": authority.crl_url},
+                crl_place=_crl_place(request, authority),
+            ),
             lambda values: set_crl_url(authority=authority, **values, user=request.user),
             title=f"CRL distribution point of {authority}",
             text="What it issued before says what it said.",
+            authority=authority,
+        )
+
+    @action(description="Give revocation list", permissions=["manage"], icon="upload_file", url_path="give-list")
+    def give_list(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The form; a POST stores the list."""
+        authority = self._authority(request, object_id)
+        is_post = request.method == "POST"
+        form = GiveListForm(request.POST if is_post else None, request.FILES if is_post else None)
+        places = list_places(authority)
+        where = f" Certificates say that it is at {' or '.join(places)}." if places else ""
+        signs = "Lists that are signed here from then on name what it names. " if authority.has_key else ""
+        return self._page(
+            request,
+            form,
+            lambda values: give_list(authority=authority, crl=form.content(), user=request.user),
+            title=f"Give the revocation list of {authority}",
+            text="One that was signed elsewhere. Upstreams that check whole chains need those of all CAs: the trust "
+            f"bundle and the public list have it from then on. {signs}Expiry tells when the next one is needed.{where}",
             authority=authority,
         )
 
@@ -244,14 +284,25 @@ class HierarchyAdmin(ModelAdmin):
         return found
 
 
+def _crl_place(request: HttpRequest, authority: CertificateAuthority | None = None) -> str:
+    """Where the list of this CA, or of one to be made, is by the address that the request came to."""
+    known = authority.pk if authority else _NOBODY
+    place = request.build_absolute_uri(reverse("api-authority-crl", args=[known]))
+    return place.replace(str(_NOBODY), AUTHORITY_ID_PLACEHOLDER)
+
+
 def _not_for(authority: CertificateAuthority) -> set[str]:
     """The actions that this CA does not admit, whatever else would refuse them."""
-    is_over = authority.retired_at is not None or authority.revoked_at is not None
     hidden = {"restore_key"} if authority.has_key else {"export_key", "remove_key", "crl_place"}
-    if authority.is_active or not authority.is_root:
+    if not (authority.is_over or may_do_without_key(authority)):
         hidden.add("remove_key")
-    if authority.is_active or not authority.is_root or is_over:
+    if authority.is_active or not authority.is_root or authority.is_over:
         hidden.add("retire")
-    if authority.is_active or authority.is_root or is_over:
+    if authority.is_active or authority.is_root or authority.is_over:
         hidden.add("revoke")
+    if authority.is_over:
+        hidden.add("crl_place")
+    # Lists from elsewhere are those of CAs that are or were elsewhere: an organisation's, or whose key was removed.
+    if authority.is_over or authority.root.has_key:
+        hidden.add("give_list")
     return hidden

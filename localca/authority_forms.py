@@ -4,18 +4,22 @@ Laws of this module: what is possible is decided by the services, whose argument
 key nor a passphrase is ever rendered.
 """
 
+from typing import Any
+
 from django import forms
 from unfold.widgets import (
+    UnfoldAdminFileFieldWidget,
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
 
-from localca.authority_keys import PASSPHRASE_MAX_CHARACTERS, PASSPHRASE_MIN_CHARACTERS
+from localca.authority_keys import PASSPHRASE_MAX_CHARACTERS, PASSPHRASE_MIN_CHARACTERS, KeyFormat
 from localca.authority_material import MAX_CHAIN_BYTES, MAX_KEY_BYTES
+from localca.given_lists import MAX_LIST_PEM_BYTES
 from localca.models import RevocationReason
-from localca.validators import COMMON_NAME_MAX_CHARACTERS, CRL_URL_MAX_CHARACTERS
+from localca.validators import AUTHORITY_ID_PLACEHOLDER, COMMON_NAME_MAX_CHARACTERS, CRL_URL_MAX_CHARACTERS
 
 # What Django's error reports leave out, and what is not filled in again.
 SECRETS = ("private_key", "passphrase", "passphrase_again")
@@ -41,26 +45,29 @@ def _pem(placeholder: str) -> dict[str, object]:
     }
 
 
-def _crl_url() -> forms.CharField:
-    return forms.CharField(
+class CrlUrlForm(forms.Form):
+    """Where the list is. `crl_place` is a URL of this installation to offer, such as with `{id}` for the CA's id."""
+
+    crl_url = forms.CharField(
         label="CRL distribution point",
         required=False,
         max_length=CRL_URL_MAX_CHARACTERS,
-        widget=UnfoldAdminTextInputWidget({"placeholder": "http://aegis.example.com/api/v1/ca/authorities/…/crl"}),
-        help_text=(
-            "Where peers find its revocation list. Here that is /api/v1/ca/authorities/…/crl, with the id that stands "
-            "in the address of the CA's page. Certificates that it issues from then on say it. Empty: they do not."
-        ),
+        widget=UnfoldAdminTextInputWidget,
     )
 
+    def __init__(self, *args: Any, crl_place: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["crl_url"]
+        field.widget.attrs["placeholder"] = crl_place
+        is_new = AUTHORITY_ID_PLACEHOLDER in crl_place
+        meaning = f", with {AUTHORITY_ID_PLACEHOLDER} for its id" if is_new else ""
+        field.help_text = (
+            f"Where peers find its revocation list. At this address of Aegis that is {crl_place}{meaning}; it has "
+            "to be one that upstreams reach. What the CA issues from then on says it. Empty: it does not."
+        )
 
-class CrlUrlForm(forms.Form):
-    """Where the list is."""
 
-    crl_url = _crl_url()
-
-
-class NewAuthorityForm(forms.Form):
+class NewAuthorityForm(CrlUrlForm):
     """A CA to be made."""
 
     common_name = forms.CharField(
@@ -70,7 +77,8 @@ class NewAuthorityForm(forms.Form):
         widget=UnfoldAdminTextInputWidget,
         help_text="Empty: it is named for its number.",
     )
-    crl_url = _crl_url()
+
+    field_order = ["common_name", "crl_url"]
 
 
 class KeyForm(forms.Form):
@@ -91,7 +99,7 @@ class KeyForm(forms.Form):
     )
 
 
-class ImportAuthorityForm(KeyForm):
+class ImportAuthorityForm(KeyForm, CrlUrlForm):
     """An organisation's own intermediate."""
 
     certificate = forms.CharField(
@@ -107,13 +115,20 @@ class ImportAuthorityForm(KeyForm):
         widget=UnfoldAdminTextareaWidget(_pem("-----BEGIN CERTIFICATE-----") | {"rows": 3}),
         help_text="When it is not in the chain. Upstreams get it in the trust bundle.",
     )
-    crl_url = _crl_url()
 
     field_order = ["certificate", "root_certificate", "private_key", "passphrase", "crl_url"]
 
 
 class ExportKeyForm(forms.Form):
-    """What encrypts the file, twice: what was mistyped opens nothing."""
+    """As what it leaves, and what encrypts the file, twice: what was mistyped opens nothing."""
+
+    form = forms.ChoiceField(
+        label="Download as",
+        choices=KeyFormat.choices,
+        initial=KeyFormat.PKCS12,
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+    )
 
     passphrase = forms.CharField(
         strip=False,
@@ -146,6 +161,37 @@ class RemoveKeyForm(forms.Form):
         widget=UnfoldAdminTextInputWidget({"autocomplete": "off"}),
         help_text="Only when the key was never exported: it cannot be had again.",
     )
+
+
+class GiveListForm(forms.Form):
+    """The list of a CA that was signed elsewhere, as a text or a file."""
+
+    crl = forms.CharField(
+        label="Revocation list",
+        required=False,
+        max_length=MAX_LIST_PEM_BYTES,
+        widget=UnfoldAdminTextareaWidget(_pem("-----BEGIN X509 CRL-----")),
+        help_text="PEM: the current and complete list of this CA.",
+    )
+    crl_file = forms.FileField(
+        label="File", required=False, widget=UnfoldAdminFileFieldWidget, help_text="Instead of the text: DER or PEM."
+    )
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        text, file = values.get("crl"), values.get("crl_file")
+        if text and file:
+            self.add_error("crl_file", forms.ValidationError("Either the text or a file.", code="conflict"))
+        elif not text and not file and not self.errors:
+            message = "Paste the list or choose its file."
+            self.add_error("crl", forms.ValidationError(message, code="required"))
+        return values
+
+    def content(self) -> str | bytes:
+        """What was pasted or uploaded, after `is_valid()`."""
+        upload = self.cleaned_data["crl_file"]
+        # One byte more than allowed is enough to be told that it is too large.
+        return upload.read(MAX_LIST_PEM_BYTES + 1) if upload else str(self.cleaned_data["crl"])
 
 
 class RetireForm(forms.Form):

@@ -10,11 +10,12 @@ import zipfile
 from collections.abc import Iterable
 
 from django.template.loader import render_to_string
+from django.utils.text import slugify
 
 from localca.keys import key_to_pem
 from localca.models import CertificateAuthority, IssuedCertificate
-from localca.revocation import current_lists
-from localca.selectors import active_authority, trust_anchors, trust_anchors_pem
+from localca.revocation import current_lists, without_list
+from localca.selectors import active_authority, list_places, trust_anchors, trust_anchors_pem
 from localca.services import IssuedBundle
 
 BUNDLE_FILE = "aegis-trust-bundle.zip"
@@ -24,6 +25,7 @@ REVOCATION_LIST_FILE = "aegis-local-ca.crl"
 REVOCATION_LIST_MEDIA_TYPE = "application/pkix-crl"  # RFC 5280 section 4.2.1.13: DER
 PEM_MEDIA_TYPE = "application/x-pem-file"
 
+_STEM_MAX_CHARACTERS = 60
 _EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -48,8 +50,8 @@ def require_trust_anchors_pem() -> str:
 def trust_bundle_zip() -> bytes:
     """A zip with `aegis-local-ca.crt`, `aegis-local-ca.crl` (PEM, as nginx and HAProxy read it) and `README.txt`.
 
-    During a change of the CA both roots are in it, with the lists of all. Raises AuthorityMissing, and as
-    `current_list` does.
+    During a change of the CA both roots are in it, with the lists of all. Of lists that are not here, the README says
+    whose they are and where certificates say that they are. Raises AuthorityMissing, and as `current_list` does.
     """
     require_authority()
     lists = current_lists()
@@ -58,6 +60,7 @@ def trust_bundle_zip() -> bytes:
         "file": CERTIFICATE_FILE,
         "list_file": REVOCATION_LIST_FILE,
         "lists": lists,
+        "missing": [(authority, list_places(authority)) for authority in without_list()],
     }
     readme = render_to_string("localca/trust_bundle_readme.txt", context)
     files = (
@@ -84,6 +87,12 @@ def pair_zip(bundle: IssuedBundle, *, passphrase: bytes = b"") -> bytes:
 def file_stem(certificate: IssuedCertificate) -> str:
     """What the files about a certificate are called, without their suffix."""
     return f"aegis-{certificate.purpose}-{certificate.serial_number}"
+
+
+def authority_stem(authority: CertificateAuthority) -> str:
+    """What the files about a CA are called, without their suffix: its name as far as every file system takes it."""
+    name = slugify(str(authority).partition(",")[0])[:_STEM_MAX_CHARACTERS].strip("-")
+    return name or f"ca-{authority.facts.serial_number}"
 
 
 def _zip(files: Iterable[tuple[str, str]]) -> bytes:

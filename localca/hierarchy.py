@@ -34,15 +34,18 @@ class HierarchyError(AegisError):
 def create_intermediate(*, common_name: str = "", crl_url: str = "", user: Actor | None) -> CertificateAuthority:
     """A CA beneath the root of the one that issues; leafs are its business from then on.
 
-    Raises ValidationError (`common_name`, `crl_url`), HierarchyError (`no_authority`, `signing_failed`,
-    `changed_meanwhile`), KeyMissing when the root's key is not here, and SecretUnreadable when it does not open.
+    In `crl_url`, `{id}` stands for the id of the new CA, as in all services that take one. Raises ValidationError
+    (`common_name`, `crl_url`), HierarchyError (`no_authority`, `signing_failed`, `changed_meanwhile`), KeyMissing when
+    the root's key is not here, and SecretUnreadable when it does not open.
     """
     identifier = uuid.uuid4()
-    name, url = _checked(common_name or f"Aegis Local Intermediate CA {identifier.hex[:8]}", crl_url)
+    name, url = _checked(common_name or f"Aegis Local Intermediate CA {identifier.hex[:8]}", crl_url, identifier)
     active = active_authority()
     if active is None:
         raise HierarchyError("no_authority", "There is no local CA yet; `manage.py prepare` creates it.")
     root = lock_authority(active.root.pk)
+    if root.retired_at is not None:
+        raise changed_meanwhile()
     try:
         built = profiles.build_intermediate(issuer=root.issuer(), common_name=name, now=timezone.now(), crl_url=url)
     except profiles.ProfileError as error:
@@ -58,7 +61,7 @@ def create_root(*, common_name: str = "", crl_url: str = "", user: Actor | None)
     Raises ValidationError (`common_name`, `crl_url`), HierarchyError (`changed_meanwhile`).
     """
     identifier = uuid.uuid4()
-    name, url = _checked(common_name or f"Aegis Local CA {identifier.hex[:8]}", crl_url)
+    name, url = _checked(common_name or f"Aegis Local CA {identifier.hex[:8]}", crl_url, identifier)
     built = profiles.build_root(common_name=name, now=timezone.now())
     root = _row(identifier, built, parent=None)
     root.crl_url = url
@@ -68,7 +71,7 @@ def create_root(*, common_name: str = "", crl_url: str = "", user: Actor | None)
 @transaction.atomic
 def set_crl_url(*, authority: CertificateAuthority, crl_url: str, user: Actor | None) -> CertificateAuthority:
     """Where its list is, as what it issues from now on says; "" for nowhere. Raises ValidationError (`crl_url`)."""
-    _, url = _checked("any", crl_url)
+    _, url = _checked("any", crl_url, authority.pk)
     stored = lock_authority(authority.pk)
     before = stored.summary()
     if stored.crl_url != url:
@@ -96,12 +99,17 @@ def put_in_charge(authority: CertificateAuthority, *, user: Actor | None) -> Cer
         with transaction.atomic():
             authority.save(force_insert=True)
     except IntegrityError as error:
-        text = "Somebody else has put another CA in charge at this moment: look at it, then try again."
-        raise HierarchyError("changed_meanwhile", text) from error
+        raise changed_meanwhile() from error
     publish_list(authority)
     audit_authority(authority, action="created", before={}, user=user)
     logger.info("the CA %s issues now, SHA-256 fingerprint %s", authority, authority.facts.fingerprint_sha256)
     return authority
+
+
+def changed_meanwhile() -> HierarchyError:
+    """What somebody is told who was not the first."""
+    text = "Somebody else has put another CA in charge at this moment: look at it, then try again."
+    return HierarchyError("changed_meanwhile", text)
 
 
 def _row(identifier: uuid.UUID, built: Issuer, *, parent: CertificateAuthority | None) -> CertificateAuthority:
@@ -114,7 +122,7 @@ def _row(identifier: uuid.UUID, built: Issuer, *, parent: CertificateAuthority |
     )
 
 
-def _checked(common_name: str, crl_url: str) -> tuple[str, str]:
+def _checked(common_name: str, crl_url: str, identifier: uuid.UUID) -> tuple[str, str]:
     """Both values, clean. Raises ValidationError with all errors."""
     errors = {}
     name = url = ""
@@ -123,7 +131,7 @@ def _checked(common_name: str, crl_url: str) -> tuple[str, str]:
     except ValidationError as error:
         errors["common_name"] = error.error_list
     try:
-        url = clean_crl_url(crl_url)
+        url = clean_crl_url(crl_url, authority_id=identifier)
     except ValidationError as error:
         errors["crl_url"] = error.error_list
     if errors:

@@ -5,6 +5,8 @@ that is wrong is told at the field where it is put right. Of the CAs above only 
 """
 
 import datetime
+import uuid
+from collections.abc import Callable
 
 from cryptography import x509
 from django.core.exceptions import ValidationError
@@ -15,12 +17,12 @@ from aegis_site.kernel.audit.actor import Actor
 from aegis_site.kernel.fields import Sealed
 from localca import profiles
 from localca.authority_material import read_certificates, read_private_key
-from localca.hierarchy import put_in_charge
+from localca.hierarchy import changed_meanwhile, put_in_charge
 from localca.keys import PrivateKey, key_to_pem
-from localca.lint import Role
+from localca.lint.subject import Role
 from localca.models import CertificateAuthority
 from localca.profiles import Issuer
-from localca.revocation import audit_authority
+from localca.revocation import audit_authority, lock_authority
 from localca.validators import clean_crl_url
 
 Chain = tuple[x509.Certificate, ...]
@@ -41,17 +43,20 @@ def import_intermediate(
     here. Raises ValidationError (`certificate`, `private_key`, `passphrase`, `root_certificate`, `crl_url`) and
     `localca.hierarchy.HierarchyError` (`changed_meanwhile`).
     """
+    identifier = uuid.uuid4()
     issuer = _issuer_of(
         certificate=certificate,
         private_key=private_key,
         passphrase=passphrase,
         root_certificate=root_certificate,
-        crl_url=crl_url,
+        clean_url=lambda: clean_crl_url(crl_url, authority_id=identifier),
     )
-    return _stored(issuer, user=user)
+    return _stored(identifier, issuer, user=user)
 
 
-def _issuer_of(*, certificate: str, private_key: str, passphrase: str, root_certificate: str, crl_url: str) -> Issuer:
+def _issuer_of(
+    *, certificate: str, private_key: str, passphrase: str, root_certificate: str, clean_url: Callable[[], str]
+) -> Issuer:
     """The CA with its key and its path, everything checked. Raises ValidationError with all errors of reading."""
     errors: dict[str, list[ValidationError]] = {}
     given: Chain = ()
@@ -69,7 +74,7 @@ def _issuer_of(*, certificate: str, private_key: str, passphrase: str, root_cert
     except ValidationError as error:
         errors |= error.error_dict
     try:
-        url = clean_crl_url(crl_url)
+        url = clean_url()
     except ValidationError as error:
         errors["crl_url"] = error.error_list
     if errors or key is None:
@@ -111,12 +116,13 @@ def _check(issuer: Issuer, *, now: datetime.datetime) -> None:
 
 
 @transaction.atomic
-def _stored(issuer: Issuer, *, user: Actor | None) -> CertificateAuthority:
+def _stored(identifier: uuid.UUID, issuer: Issuer, *, user: Actor | None) -> CertificateAuthority:
     _check_new(issuer)
     parent: CertificateAuthority | None = None
     for certificate in reversed(issuer.above):
         parent = _known(certificate) or _anchor(certificate, parent=parent, user=user)
     authority = CertificateAuthority(
+        id=identifier,
         certificate_pem=profiles.certificate_to_pem(issuer.certificate),
         private_key=Sealed.of(key_to_pem(issuer.key)),
         parent=parent,
@@ -159,9 +165,18 @@ def _anchor(
 
 
 def _known(certificate: x509.Certificate) -> CertificateAuthority | None:
-    """The trusted row of this certificate."""
+    """The trusted row of this certificate, held until the transaction ends.
+
+    Raises HierarchyError (`changed_meanwhile`) when it was retired or revoked while this transaction waited.
+    """
     trusted = CertificateAuthority.objects.trusted()
-    return next((authority for authority in trusted if authority.certificate == certificate), None)
+    found = next((authority for authority in trusted if authority.certificate == certificate), None)
+    if found is None:
+        return None
+    locked = lock_authority(found.pk)
+    if locked.is_over:
+        raise changed_meanwhile()
+    return locked
 
 
 def _is_root(certificate: x509.Certificate) -> bool:

@@ -13,15 +13,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from localca.encrypted_keys import ROUNDS, encrypted_pem
+
 PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 
 # FIPS 186-5 section 5.4: e is odd and greater than 2^16. Smaller ones have a history of forged signatures, and OpenSSL
 # takes longer with larger ones than with a whole handshake.
 _RSA_EXPONENT = 65537
-
-# OpenSSL's 2048 are few for a passphrase that people choose; OWASP's figure for PBKDF2-HMAC-SHA256 costs 0.1 s.
-_PKCS12_ROUNDS = 600_000
 
 
 class KeyType(enum.StrEnum):
@@ -78,10 +77,9 @@ def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
 
 def key_to_pem(key: PrivateKey, *, passphrase: bytes = b"") -> bytes:
     """The private key as PKCS#8 PEM, encrypted when there is a passphrase."""
-    encryption: serialization.KeySerializationEncryption = (
-        serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
-    )
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    encoding = serialization.Encoding.DER if passphrase else serialization.Encoding.PEM
+    content = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return encrypted_pem(content, passphrase=passphrase) if passphrase else content
 
 
 def key_to_pkcs12(
@@ -90,7 +88,7 @@ def key_to_pkcs12(
     """Certificate, issuers and key as a PKCS#12 file; AES-256 as OpenSSL 3, Windows Server 2019 and Java 8u301 read."""
     encryption = (
         serialization.PrivateFormat.PKCS12.encryption_builder()
-        .kdf_rounds(_PKCS12_ROUNDS)
+        .kdf_rounds(ROUNDS)
         .key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC)
         .hmac_hash(hashes.SHA256())
         .build(passphrase)

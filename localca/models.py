@@ -144,6 +144,11 @@ class CertificateAuthority(models.Model):
         return self.private_key is not None
 
     @property
+    def is_over(self) -> bool:
+        """Whether it was retired or revoked: peers trust it no longer, or are told not to."""
+        return self.retired_at is not None or self.revoked_at is not None
+
+    @property
     def path(self) -> "tuple[CertificateAuthority, ...]":
         """This CA, then who issued it, up to the root. A query for each above the second that was not fetched along."""
         return (self, *self.parent.path) if self.parent else (self,)
@@ -152,6 +157,11 @@ class CertificateAuthority(models.Model):
     def root(self) -> "CertificateAuthority":
         """The trust anchor above. Queries as `path`."""
         return self.path[-1]
+
+    @property
+    def certificates(self) -> tuple[x509.Certificate, ...]:
+        """Those of `path`. Queries as that."""
+        return tuple(authority.certificate for authority in self.path)
 
     @property
     def intermediates_pem(self) -> str:
@@ -169,7 +179,7 @@ class CertificateAuthority(models.Model):
         return Issuer(
             certificate=self.certificate,
             key=cast("PrivateKey", key),
-            above=tuple(authority.certificate for authority in self.path[1:]),
+            above=self.certificates[1:],
             crl_url=self.crl_url,
         )
 
@@ -295,13 +305,17 @@ class IssuedCertificate(models.Model):
 
 
 class RevocationList(models.Model):
-    """The current certificate revocation list (CRL) of a CA. What it replaced is not kept: each list is complete."""
+    """The current certificate revocation list (CRL) of a CA. What it replaced is not kept: each list is complete.
+
+    Of one that was signed elsewhere (`is_given`), later ones repeat what it names, so it stays beside them.
+    """
 
     authority = models.ForeignKey(CertificateAuthority, on_delete=models.CASCADE, related_name="revocation_lists")
     number = models.PositiveBigIntegerField(editable=False)
     this_update = models.DateTimeField(editable=False)
     next_update = models.DateTimeField(editable=False)
     der = models.BinaryField(editable=False)
+    is_given = models.BooleanField(default=False, editable=False)
 
     class Meta:
         verbose_name = "revocation list"

@@ -8,7 +8,7 @@ import ipaddress
 import math
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -19,12 +19,20 @@ from django.utils import timezone
 from localca import profiles
 from localca.keys import KeyType
 from localca.models import CertificateAuthority, IssuedCertificate, Purpose
+from localca.permitted import CLIENT_AUTH, SERVER_AUTH, NameConstraints, purposes_of
 from localca.signing_requests import SigningRequest
 from localca.validators import clean_common_name, clean_dns_name, clean_note, parse_subject_alt_names
 
 Errors = dict[str, list[ValidationError]]
 
 VALIDITY_DAYS_MAX = profiles.LEAF_VALIDITY_MAX.days
+
+EXTENDED_KEY_USAGES = {Purpose.CLIENT: CLIENT_AUTH, Purpose.SERVER: SERVER_AUTH}
+
+# The code of what the CA's own certificate, or one above, does not permit.
+NOT_PERMITTED = "not_permitted"
+
+_SUBJECT_MAX_CHARACTERS = 255  # the column's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +71,7 @@ def content_of(order: Order, request: SigningRequest | None, *, authority: Certi
     """Every value of an order, checked. Raises ValidationError with all errors."""
     errors: Errors = {}
     record_id = uuid.uuid4()
+    path = authority.certificates
     common_name, alt_names = order.common_name, order.subject_alt_names
     if request and order.names_from_csr:
         with _collected(errors, "csr"):
@@ -72,14 +81,12 @@ def content_of(order: Order, request: SigningRequest | None, *, authority: Certi
     with _collected(errors, "common_name"):
         subject = clean_common_name(common_name)
     with _collected(errors, "subject_alt_names"):
-        names = _names(order.purpose, subject, alt_names, record_id)
+        names = _names(order.purpose, subject, alt_names, record_id, constraints=NameConstraints(path))
     with _collected(errors, "validity_days"):
         validity = _validity(order.validity_days, authority)
     with _collected(errors, "issued_for"):
         note = clean_note(order.issued_for)
-    if errors:
-        raise ValidationError(errors)
-    return Content(
+    content = Content(
         purpose=order.purpose,
         common_name=subject,
         names=names,
@@ -87,13 +94,49 @@ def content_of(order: Order, request: SigningRequest | None, *, authority: Certi
         issued_for=note,
         record_id=record_id,
     )
+    refused = not_permitted(content, authority=authority)
+    if not alt_names and (derived := refused.pop("subject_alt_names", None)):
+        refused.setdefault("common_name", derived)
+    if errors := refused | errors:
+        raise ValidationError(errors)
+    return content
+
+
+def not_permitted(content: Content, *, authority: CertificateAuthority) -> Errors:
+    """What the CA's certificate, or one above, does not permit: by `purpose`, `common_name`, `subject_alt_names`."""
+    path = authority.certificates
+    errors: Errors = {}
+    if EXTENDED_KEY_USAGES[content.purpose] not in purposes_of(path):
+        text = f"{authority}, or a CA above it, is not for {content.purpose} certificates (extended key usage)."
+        errors["purpose"] = [ValidationError(text, code=NOT_PERMITTED)]
+    if not content.common_name:
+        return errors
+    constraints = NameConstraints(path)
+    subject = constraints.subject_of(content.common_name)
+    for refusal in constraints.refusals(subject, content.names):
+        field_name = "common_name" if refusal.is_subject else "subject_alt_names"
+        errors.setdefault(field_name, []).append(ValidationError(str(refusal), code=NOT_PERMITTED))
+    if len(subject.rfc4514_string()) > _SUBJECT_MAX_CHARACTERS:
+        text = f"With what the CA demands before it, the subject has more than {_SUBJECT_MAX_CHARACTERS} characters."
+        errors["common_name"] = [ValidationError(text, code="max_length")]
+    return errors
 
 
 def _names(
-    purpose: Purpose, common_name: str, alt_names: tuple[str, ...], record_id: uuid.UUID
+    purpose: Purpose,
+    common_name: str,
+    alt_names: tuple[str, ...],
+    record_id: uuid.UUID,
+    *,
+    constraints: NameConstraints,
 ) -> list[x509.GeneralName]:
     if purpose == Purpose.CLIENT and not alt_names:
-        return [_name_of_client(common_name, record_id)]
+        candidates = list(_names_of_client(common_name, record_id))
+        if not constraints or not common_name:
+            return candidates[:1]
+        subject = constraints.subject_of(common_name)
+        # When none is permitted, it is said of the likeliest.
+        return [next((name for name in candidates if not constraints.refusals(subject, [name])), candidates[0])]
     return parse_subject_alt_names(alt_names, may_be_uris=purpose == Purpose.CLIENT)
 
 
@@ -134,15 +177,13 @@ def content_of_successor(certificate: IssuedCertificate) -> Content:
     )
 
 
-def _name_of_client(common_name: str, record_id: uuid.UUID) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(common_name))
-    except ValueError:
-        pass  # not an address
-    try:
-        return x509.DNSName(clean_dns_name(common_name))
-    except ValidationError:
-        return x509.UniformResourceIdentifier(record_id.urn)
+def _names_of_client(common_name: str, record_id: uuid.UUID) -> Iterator[x509.GeneralName]:
+    """What a client without names may be called, the likeliest first; all but the first only under constraints."""
+    with suppress(ValueError):
+        yield x509.IPAddress(ipaddress.ip_address(common_name))
+    with suppress(ValidationError):
+        yield x509.DNSName(clean_dns_name(common_name))
+    yield x509.UniformResourceIdentifier(record_id.urn)
 
 
 @contextmanager

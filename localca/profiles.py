@@ -12,10 +12,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import verification
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
+from OpenSSL import crypto
 
 from localca.keys import PrivateKey, PublicKey, signature_hash
-from localca.lint import Role, lint
+from localca.lint.subject import Role
+from localca.lint.table import lint
+from localca.permitted import CLIENT_AUTH, SERVER_AUTH, NameConstraints, purposes_of
 
 ROOT_VALIDITY = datetime.timedelta(days=3652)  # ten years, two or three leap days included
 
@@ -32,7 +35,7 @@ LEAF_VALIDITY_MAX = datetime.timedelta(days=825)
 # Peers whose clocks run late accept a certificate that was issued a moment ago.
 BACKDATE = datetime.timedelta(minutes=5)
 
-_ROLES = {ExtendedKeyUsageOID.CLIENT_AUTH: Role.CLIENT, ExtendedKeyUsageOID.SERVER_AUTH: Role.SERVER}
+_ROLES = {CLIENT_AUTH: Role.CLIENT, SERVER_AUTH: Role.SERVER}
 
 _OTHERWISE: dict[type[x509.ExtensionType], str] = {
     x509.BasicConstraints: "it has other basic constraints",
@@ -146,18 +149,30 @@ def build_intermediate(*, issuer: Issuer, common_name: str, now: datetime.dateti
 
 
 def check_authority(issuer: Issuer, *, now: datetime.datetime, role: Role = Role.INTERMEDIATE) -> None:
-    """That a CA beneath another can issue: the lint, and certificates for a key that is thrown away. Raises
-    ProfileError."""
+    """That a CA beneath another can issue: the lint, and certificates for a key that is thrown away.
+
+    Raises ProfileError. What it is not for, and names that it does not permit, are no fault of it: a proof keeps to
+    what it permits, and one purpose is enough.
+    """
     _check_lint(issuer.certificate, role=role, path=issuer.above)
     key = ec.generate_private_key(ec.SECP256R1())
-    for purpose in _ROLES:
-        build_leaf(
-            issuer=issuer,
-            purpose=purpose,
-            common_name="proof",
-            names=[x509.DNSName("proof.invalid")],
-            public_key=key.public_key(),
-            now=now,
+    constraints = NameConstraints(issuer.path)
+    is_proved = False
+    for purpose in purposes_of(issuer.path):
+        name = next(constraints.examples(purpose=purpose), None)
+        if name is not None:
+            build_leaf(
+                issuer=issuer,
+                purpose=purpose,
+                common_name="proof",
+                names=[name],
+                public_key=key.public_key(),
+                now=now,
+            )
+            is_proved = True
+    if not is_proved:
+        raise ProfileError(
+            "its name constraints, or those of a CA above, permit no name that a certificate here can have"
         )
 
 
@@ -173,13 +188,14 @@ def build_leaf(
 ) -> x509.Certificate:
     """A certificate for exactly one purpose (`CLIENT_AUTH` or `SERVER_AUTH`), proved before it is returned.
 
-    `names` become the subject alternative names; there must be one. The validity stays within those of the issuer and
-    of all above it. Raises ProfileError when one of them is not valid at this time, or when the proof fails.
+    `names` become the subject alternative names; there must be one. The subject is the common name, beneath a directory
+    name where name constraints demand one. The validity stays within those of the issuer and of all above it. Raises
+    ProfileError when one of them is not valid at this time, or when the proof fails.
     """
     _check_time(issuer, now=now)
     plan = Plan(
         role=_ROLES[purpose],
-        subject=_name(common_name),
+        subject=NameConstraints(issuer.path).subject_of(common_name),
         public_key=public_key,
         not_before=_earliest(issuer, now=now),
         not_after=_latest(issuer, now + validity),
@@ -247,15 +263,33 @@ def verify_leaf(
 
     Raises ProfileError.
     """
+    if NameConstraints(path):
+        _verify_constrained(leaf, path=path, now=now)
+        return
     *intermediates, root = path
     policy = verification.PolicyBuilder().store(verification.Store([root])).time(now)
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     try:
-        if purpose == ExtendedKeyUsageOID.CLIENT_AUTH:
+        if purpose == CLIENT_AUTH:
             policy.build_client_verifier().verify(leaf, intermediates)
         else:
             policy.build_server_verifier(_subject_to_expect(names)).verify(leaf, intermediates)
     except verification.VerificationError as error:
+        raise ProfileError(f"the new certificate does not verify: {error}") from error
+
+
+def _verify_constrained(leaf: x509.Certificate, *, path: tuple[x509.Certificate, ...], now: datetime.datetime) -> None:
+    """By OpenSSL: `cryptography` knows no constraints on URIs and subjects, and takes no wildcard beneath any.
+
+    Raises ProfileError. Purposes are left to the lint.
+    """
+    *intermediates, root = map(crypto.X509.from_cryptography, path)
+    store = crypto.X509Store()
+    store.add_cert(root)
+    store.set_time(now)
+    try:
+        crypto.X509StoreContext(store, crypto.X509.from_cryptography(leaf), intermediates).verify_certificate()
+    except crypto.X509StoreContextError as error:
         raise ProfileError(f"the new certificate does not verify: {error}") from error
 
 

@@ -3,6 +3,7 @@
 Laws of this module:
 - A certificate is revoked and the list that names it is signed in one transaction: either both or neither.
 - One writer at a time for each CA: whoever makes a list holds the CA's row. The database admits each number once.
+- What a given list names (`localca.given_lists`) stays named.
 - An entry leaves the list only after a list that still had it was made past the certificate's end (RFC 5280 section
   3.3), so that nobody who reads every list can miss a revocation.
 """
@@ -10,6 +11,7 @@ Laws of this module:
 import datetime
 import logging
 import uuid
+from collections.abc import Collection, Iterator
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -26,6 +28,7 @@ from localca.models import (
     CERTIFICATE_TYPE,
     CertificateAuthority,
     IssuedCertificate,
+    KeyMissing,
     RevocationList,
     RevocationReason,
     Status,
@@ -50,10 +53,17 @@ class RevocationError(AegisError):
 def current_list(authority: CertificateAuthority) -> RevocationList:
     """The CA's revocation list; made now when there is none or it is overdue, which the sweep normally prevents.
 
-    One query while the list is good. Raises RevocationError, and SecretUnreadable when the CA's key does not open.
+    One query while the list is good. Raises RevocationError, KeyMissing (`list_missing`) when nobody here can make it,
+    and SecretUnreadable when the CA's key does not open.
     """
     latest = latest_list(authority)
-    return latest if latest and not _is_due(latest, now=timezone.now()) else _renewed(authority, max_age=None)
+    if latest and not _is_due(latest, now=timezone.now()):
+        return latest
+    if not authority.has_key:
+        what = f"ended {latest.next_update:%Y-%m-%d %H:%M} UTC" if latest else "is not here"
+        text = f"The revocation list of {authority} {what}, and its key is not here to sign one: whoever has it does"
+        raise KeyMissing("list_missing", text)
+    return _renewed(authority, max_age=None)
 
 
 def latest_list(authority: CertificateAuthority) -> RevocationList | None:
@@ -64,15 +74,18 @@ def latest_list(authority: CertificateAuthority) -> RevocationList | None:
 def current_lists() -> tuple[RevocationList, ...]:
     """The lists of every trusted CA, roots and intermediates, that of the CA that issues first.
 
-    A peer that checks whole chains (nginx does) needs them all. A CA whose key never was here has none, and one whose
-    key was removed none after its own end. Raises as `current_list`.
+    A peer that checks whole chains (nginx does) needs them all; `without_list` are those that are not in it. Raises as
+    `current_list`.
     """
-    found = []
-    for authority in CertificateAuthority.objects.trusted().with_path():
-        latest = latest_list(authority)
-        if authority.has_key or (latest and not _is_due(latest, now=timezone.now())):
-            found.append(current_list(authority))
-    return tuple(found)
+    return tuple(current_list(one) for one in CertificateAuthority.objects.trusted().with_path() if _has_list(one))
+
+
+def without_list() -> tuple[CertificateAuthority, ...]:
+    """The trusted CAs whose key is not here, and of which no current list was given.
+
+    One whose key was removed has left a list that lasts.
+    """
+    return tuple(one for one in CertificateAuthority.objects.trusted().with_path() if not _has_list(one))
 
 
 def refresh_lists() -> int:
@@ -202,7 +215,7 @@ def publish_list(authority: CertificateAuthority, *, until: datetime.datetime | 
         next_update=next_update,
         der=signed.public_bytes(serialization.Encoding.DER),
     )
-    authority.revocation_lists.filter(number__lt=number).delete()
+    authority.revocation_lists.filter(number__lt=number, is_given=False).delete()
     logger.info("signed revocation list %d of %s with %d entries", number, authority, len(signed))
     return published
 
@@ -228,6 +241,20 @@ def _renewed(authority: CertificateAuthority, *, max_age: datetime.timedelta | N
     if latest is None or is_old or _is_due(latest, now=now):
         return publish_list(locked)
     return latest
+
+
+def reason_of(entry: x509.RevokedCertificate) -> x509.ReasonFlags:
+    """Why, as an entry of a list says it. Raises ValueError and others when the entry is malformed."""
+    try:
+        return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+    except x509.ExtensionNotFound:
+        return x509.ReasonFlags.unspecified
+
+
+def _has_list(authority: CertificateAuthority) -> bool:
+    """Whether there is a current one, or can be."""
+    latest = None if authority.has_key else latest_list(authority)
+    return authority.has_key or (latest is not None and not _is_due(latest, now=timezone.now()))
 
 
 def _is_due(revocation_list: RevocationList, *, now: datetime.datetime) -> bool:
@@ -256,4 +283,13 @@ def _revocations(authority: CertificateAuthority, latest: RevocationList | None)
             reason = x509.ReasonFlags(child.revocation_reason)
             serial_number = child.certificate.serial_number
             revocations.append(Revocation(serial_number=serial_number, revoked_at=child.revoked_at, reason=reason))
-    return revocations
+    return [*revocations, *_given(authority, known={revocation.serial_number for revocation in revocations})]
+
+
+def _given(authority: CertificateAuthority, *, known: Collection[int]) -> Iterator[Revocation]:
+    """What the CA had revoked before its key came here. When that ends is not known here, so it stays for good."""
+    given = authority.revocation_lists.filter(is_given=True).order_by("-number").first()
+    for entry in given.revocation_list if given else ():
+        if entry.serial_number not in known:
+            at, reason = entry.revocation_date_utc, reason_of(entry)
+            yield Revocation(serial_number=entry.serial_number, revoked_at=at, reason=reason)

@@ -1,5 +1,7 @@
 """Questions about the local CA."""
 
+from cryptography import x509
+
 from localca.models import CertificateAuthority, IssuedCertificate, IssuedCertificateQuerySet
 
 
@@ -30,6 +32,19 @@ def family_of(authority: CertificateAuthority) -> tuple[CertificateAuthority, ..
     while level := list(CertificateAuthority.objects.filter(parent__in=level)):
         family = [*family, *level]
     return tuple(family)
+
+
+def list_places(authority: CertificateAuthority) -> tuple[str, ...]:
+    """Where the certificates that it issued to CAs say that its revocation list is. One query."""
+    places: dict[str, None] = {}
+    for child in authority.children.all():
+        try:
+            points = child.certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        except x509.ExtensionNotFound:
+            continue
+        names = [name for point in points for name in point.full_name or ()]
+        places |= {name.value: None for name in names if isinstance(name, x509.UniformResourceIdentifier)}
+    return tuple(places)
 
 
 def leafs_of(*authorities: CertificateAuthority) -> IssuedCertificateQuerySet:

@@ -6,12 +6,12 @@ before anybody gets it; a row outlives every need to revoke its certificate.
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -26,7 +26,15 @@ from aegis_site.kernel.notifications.events import Event, EventKind, admin_page,
 from localca import profiles
 from localca.keys import KeyType, PrivateKey, PublicKey, UnsupportedKey, generate_key, key_to_pem, supported_key
 from localca.models import CERTIFICATE_TYPE, CertificateAuthority, IssuedCertificate, Purpose, RevocationReason, Status
-from localca.orders import Content, Order, content_of, content_of_successor
+from localca.orders import (
+    EXTENDED_KEY_USAGES,
+    NOT_PERMITTED,
+    Content,
+    Order,
+    content_of,
+    content_of_successor,
+    not_permitted,
+)
 from localca.revocation import audit_authority, is_named, lock_authority, publish_list, revoke_certificate
 from localca.selectors import active_authority
 from localca.signing_requests import SigningRequest, read_signing_request
@@ -34,10 +42,6 @@ from localca.signing_requests import SigningRequest, read_signing_request
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_EXTENDED_KEY_USAGES = {
-    Purpose.CLIENT: ExtendedKeyUsageOID.CLIENT_AUTH,
-    Purpose.SERVER: ExtendedKeyUsageOID.SERVER_AUTH,
-}
 
 
 class IssuanceError(AegisError):
@@ -97,11 +101,29 @@ def ensure_authority() -> CertificateAuthority:
     return authority
 
 
+@contextmanager
+def nobody_chose() -> Iterator[None]:
+    """For certificates whose purpose and names no user entered: that the CA does not permit them is then no error of a
+    field, but an IssuanceError (`not_permitted`)."""
+    try:
+        yield
+    except ValidationError as error:
+        problems = [
+            problem for found in error.error_dict.values() for problem in found if problem.code == NOT_PERMITTED
+        ]
+        if not problems:
+            raise
+        raise _not_permitted(problems) from error
+
+
 def issue_client_certificate(*, common_name: str, issued_for: str = "", user: Actor | None = None) -> IssuedBundle:
-    """Issue a certificate that Aegis presents to upstreams. As `issue_certificate`, with all that is usual."""
-    return issue_certificate(
-        order=Order(purpose=Purpose.CLIENT, common_name=common_name, issued_for=issued_for), user=user
-    )
+    """Issue a certificate that Aegis presents to upstreams. As `issue_certificate`, with all that is usual.
+
+    What the CA does not permit is an IssuanceError, as of the next one.
+    """
+    order = Order(purpose=Purpose.CLIENT, common_name=common_name, issued_for=issued_for)
+    with nobody_chose():
+        return issue_certificate(order=order, user=user)
 
 
 def issue_server_certificate(
@@ -114,7 +136,8 @@ def issue_server_certificate(
         subject_alt_names=tuple(subject_alt_names),
         issued_for=issued_for,
     )
-    return issue_certificate(order=order, user=user)
+    with nobody_chose():
+        return issue_certificate(order=order, user=user)
 
 
 def issue_certificate(*, order: Order, user: Actor | None, key: PrivateKey | None = None) -> IssuedBundle:
@@ -124,8 +147,9 @@ def issue_certificate(*, order: Order, user: Actor | None, key: PrivateKey | Non
 
     A server certificate needs a subject alternative name. A client certificate without one gets its common name when
     that is a DNS name or an IP address, else its record's `urn:uuid:`, because careful peers refuse certificates
-    without. Raises ValidationError keyed by the order's fields, IssuanceError, and SecretUnreadable when the CA's key
-    does not open.
+    without; under name constraints the first of these that is permitted. Raises ValidationError keyed by the order's
+    fields (`not_permitted` for what the CA's certificate, or one above, does not permit), IssuanceError, and
+    SecretUnreadable when the CA's key does not open.
     """
     request = _request_of(order.csr)
     content = content_of(order, request, authority=ensure_authority())
@@ -139,8 +163,8 @@ def renew_certificate(
     """Issue the successor: same subject, names, purpose, type of key and length of validity, but another key.
 
     The old certificate stays valid, so that both work while the new one is rolled out, unless `revoke_old`. Raises
-    ValidationError (`csr`), IssuanceError (`certificate_revoked`, `already_renewed`, `issuance_failed`),
-    RevocationError, and SecretUnreadable when the CA's key does not open.
+    ValidationError (`csr`), IssuanceError (`certificate_revoked`, `already_renewed`, `not_permitted` by the CA that
+    issues now, `issuance_failed`), RevocationError, and SecretUnreadable when the CA's key does not open.
     """
     request = _request_of(csr)
     if request and request.public_key == certificate.certificate.public_key():
@@ -149,6 +173,8 @@ def renew_certificate(
         )
     _check_renewable(certificate)
     content = content_of_successor(certificate)
+    if problems := not_permitted(content, authority=ensure_authority()):
+        raise _not_permitted([problem for found in problems.values() for problem in found])
     public_key, key = _keys(request, _key_type_of(certificate))
     with transaction.atomic():
         bundle = _issued(content, public_key=public_key, key=key, user=user)
@@ -218,6 +244,10 @@ def _check_renewable(certificate: IssuedCertificate) -> None:
         raise IssuanceError("already_renewed", message)
 
 
+def _not_permitted(problems: Sequence[ValidationError]) -> IssuanceError:
+    return IssuanceError(NOT_PERMITTED, " ".join(str(problem.message) for problem in problems).removesuffix("."))
+
+
 def _key_type_of(certificate: IssuedCertificate) -> KeyType:
     try:
         return supported_key(certificate.certificate.public_key())[1]
@@ -228,11 +258,11 @@ def _key_type_of(certificate: IssuedCertificate) -> KeyType:
 @transaction.atomic
 def _issued(content: Content, *, public_key: PublicKey, key: PrivateKey | None, user: Actor | None) -> IssuedBundle:
     """Signs, proves and records."""
-    authority = ensure_authority()
     if content.renewed_from:
         # Of two who renew at once the second waits here, and then finds that it was done.
         lock_authority(content.renewed_from.authority_id)
         _check_renewable(IssuedCertificate.objects.for_display().get(pk=content.renewed_from.pk))
+    authority = _lock_issuing_authority()
     leaf = _signed(authority, content, public_key)
     facts = describe(leaf)
     record = IssuedCertificate(
@@ -256,11 +286,22 @@ def _issued(content: Content, *, public_key: PublicKey, key: PrivateKey | None, 
     return IssuedBundle(record=record, key=key)
 
 
+def _lock_issuing_authority() -> CertificateAuthority:
+    """The active CA, held until the transaction ends.
+
+    Whoever replaces, retires or revokes it waits, and then sees what was issued here. CAs are always locked from the
+    older to the newer, and the active one is the newest.
+    """
+    while not (locked := lock_authority(ensure_authority().pk)).is_active:
+        pass  # somebody has put another one in charge while this transaction waited
+    return locked
+
+
 def _signed(authority: CertificateAuthority, content: Content, public_key: PublicKey) -> x509.Certificate:
     try:
         return profiles.build_leaf(
             issuer=authority.issuer(),
-            purpose=_EXTENDED_KEY_USAGES[content.purpose],
+            purpose=EXTENDED_KEY_USAGES[content.purpose],
             common_name=content.common_name,
             names=content.names,
             public_key=public_key,

@@ -3,13 +3,14 @@
 import ipaddress
 import re
 import urllib.parse
+import uuid
 from collections.abc import Sequence
 
 import idna
 from cryptography import x509
 from django.core.exceptions import ValidationError
 
-from localca.lint import SPIFFE_ID
+from localca.lint.names import SPIFFE_ID
 
 COMMON_NAME_MAX_CHARACTERS = 64  # ub-common-name, RFC 5280 appendix A.1
 SUBJECT_ALT_NAMES_MAX = 100
@@ -23,6 +24,7 @@ _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+")
 _URI_MAX_CHARACTERS = 2048
 
 CRL_URL_MAX_CHARACTERS = 500
+AUTHORITY_ID_PLACEHOLDER = "{id}"
 
 
 def clean_common_name(text: str) -> str:
@@ -81,11 +83,18 @@ def clean_uri(text: str) -> str:
     return uri
 
 
-def clean_crl_url(text: str) -> str:
-    """Where a revocation list is found, as certificates say it; may be empty. RFC 5280 section 4.2.1.13."""
+def clean_crl_url(text: str, *, authority_id: uuid.UUID) -> str:
+    """Where a CA's revocation list is found, as certificates say it; may be empty. RFC 5280 section 4.2.1.13.
+
+    `{id}` stands for the id of the CA, which nobody knows before it is made.
+    """
     url = text.strip()
     if not url:
         return ""
+    if unknown := [found for found in re.findall(r"\{[^{}]*\}|[{}]", url) if found != AUTHORITY_ID_PLACEHOLDER]:
+        message = f"{unknown[0]!r} stands for nothing here: the one placeholder is {AUTHORITY_ID_PLACEHOLDER}."
+        raise ValidationError(message, code="unknown_placeholder")
+    url = url.replace(AUTHORITY_ID_PLACEHOLDER, str(authority_id))
     if len(url) > CRL_URL_MAX_CHARACTERS:
         raise ValidationError(f"A URL here has at most {CRL_URL_MAX_CHARACTERS} characters.", code="max_length")
     try:

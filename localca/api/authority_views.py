@@ -19,6 +19,7 @@ from localca.api.serializers import (
     AuthoritySerializer,
     CrlUrlSerializer,
     ExportedKeySerializer,
+    GivenListSerializer,
     ImportSerializer,
     KeyExportSerializer,
     KeyRemovalSerializer,
@@ -26,7 +27,8 @@ from localca.api.serializers import (
     NewAuthoritySerializer,
     ReadinessSerializer,
 )
-from localca.authority_keys import export_key, remove_key, restore_key
+from localca.authority_keys import KeyFormat, export_key, remove_key, restore_key
+from localca.given_lists import give_list
 from localca.hierarchy import create_intermediate, create_root, set_crl_url
 from localca.importing import import_intermediate
 from localca.models import CertificateAuthority, RevocationReason
@@ -102,9 +104,13 @@ class AuthorityViewSet(ApiViewSet):
     @action(detail=True, methods=["post"], url_path="export-key", permission_classes=[MayChange])
     def export_key(self, request: Request, pk: str) -> Response:
         """Have the private key, encrypted with a passphrase."""
-        authority = self.get_object()
-        content = export_key(authority=authority, **_validated(KeyExportSerializer, request), user=request.user)
-        document = {"pkcs12": base64.b64encode(content).decode("ascii")}
+        values = _validated(KeyExportSerializer, request)
+        form = KeyFormat(values.get("format", KeyFormat.PKCS12))
+        content = export_key(authority=self.get_object(), passphrase=values["passphrase"], form=form, user=request.user)
+        if form == KeyFormat.PEM:
+            document = {"private_key": content.decode("ascii")}
+        else:
+            document = {"pkcs12": base64.b64encode(content).decode("ascii")}
         return Response(document, headers={"Cache-Control": "no-store"})
 
     @extend_schema(
@@ -112,7 +118,7 @@ class AuthorityViewSet(ApiViewSet):
     )
     @action(detail=True, methods=["post"], url_path="remove-key", permission_classes=[MayChange])
     def remove_key(self, request: Request, pk: str) -> Response:
-        """Forget the private key of a root whose intermediate issues."""
+        """Forget the private key of a root whose intermediate issues, or of a CA that was retired or revoked."""
         authority = self.get_object()
         remove_key(authority=authority, **_validated(KeyRemovalSerializer, request), user=request.user)
         return self._shown()
@@ -124,6 +130,19 @@ class AuthorityViewSet(ApiViewSet):
     def restore_key(self, request: Request, pk: str) -> Response:
         """Store a removed key again, to issue the next intermediate or to revoke one."""
         restore_key(authority=self.get_object(), **_validated(KeySerializer, request), user=request.user)
+        return self._shown()
+
+    @extend_schema(
+        operation_id="ca_authorities_give_crl", request=GivenListSerializer, responses={200: AuthoritySerializer}
+    )
+    @action(detail=True, methods=["post"], url_path="give-crl", permission_classes=[MayChange])
+    def give_crl(self, request: Request, pk: str) -> Response:
+        """Hand over a revocation list that was signed elsewhere.
+
+        The trust bundle and `GET /ca/crl` have it from then on. Of a CA whose key is here, the next list is signed at
+        once, with what this one names.
+        """
+        give_list(authority=self.get_object(), **_validated(GivenListSerializer, request), user=request.user)
         return self._shown()
 
     @extend_schema(operation_id="ca_authorities_retire", request=None, responses={200: AuthoritySerializer})

@@ -11,8 +11,9 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from aegis_site.kernel.api import CertificateFactsSerializer, StrictSerializer
-from localca.authority_keys import PASSPHRASE_MAX_CHARACTERS, PASSPHRASE_MIN_CHARACTERS
+from localca.authority_keys import PASSPHRASE_MAX_CHARACTERS, PASSPHRASE_MIN_CHARACTERS, KeyFormat
 from localca.authority_material import MAX_CHAIN_BYTES, MAX_KEY_BYTES
+from localca.given_lists import MAX_LIST_PEM_BYTES
 from localca.models import CertificateAuthority, RevocationReason
 from localca.selectors import trust_anchors_pem
 from localca.validators import COMMON_NAME_MAX_CHARACTERS, CRL_URL_MAX_CHARACTERS
@@ -122,10 +123,19 @@ class ReadinessSerializer(serializers.Serializer[Any]):
     certificates = NeedingCertificateSerializer(many=True)
 
 
+def _crl_url() -> serializers.CharField:
+    return serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=CRL_URL_MAX_CHARACTERS,
+        help_text="An http or https URL; `{id}` stands for the id of the CA.",
+    )
+
+
 class CrlUrlSerializer(StrictSerializer[Any]):
     """Where the list of a CA is, as what it issues says; `""` for nowhere."""
 
-    crl_url = serializers.CharField(required=False, allow_blank=True, max_length=CRL_URL_MAX_CHARACTERS)
+    crl_url = _crl_url()
 
 
 class NewAuthoritySerializer(CrlUrlSerializer):
@@ -144,6 +154,12 @@ class PemPrivateKey(serializers.CharField):
     """A private key as PEM."""
 
     document = {"format": "pem-private-key"}
+
+
+class PemRevocationList(serializers.CharField):
+    """One revocation list as PEM."""
+
+    document = {"format": "pem-crls"}
 
 
 class KeySerializer(StrictSerializer[Any]):
@@ -167,11 +183,11 @@ class ImportSerializer(KeySerializer):
 
     certificate = PemCertificates(max_length=MAX_CHAIN_BYTES)
     root_certificate = PemCertificates(required=False, allow_blank=True, max_length=MAX_CHAIN_BYTES)
-    crl_url = serializers.CharField(required=False, allow_blank=True, max_length=CRL_URL_MAX_CHARACTERS)
+    crl_url = _crl_url()
 
 
 class KeyExportSerializer(StrictSerializer[Any]):
-    """What encrypts the file."""
+    """What encrypts the key, and as what it leaves; `pkcs12` unless asked for."""
 
     passphrase = serializers.CharField(
         write_only=True,
@@ -179,12 +195,20 @@ class KeyExportSerializer(StrictSerializer[Any]):
         min_length=PASSPHRASE_MIN_CHARACTERS,
         max_length=PASSPHRASE_MAX_CHARACTERS,
     )
+    format = serializers.ChoiceField(choices=KeyFormat.values, required=False)
 
 
 class ExportedKeySerializer(serializers.Serializer[Any]):
-    """Certificate and key as PKCS#12, base64."""
+    """Certificates and key as PKCS#12 (base64), or the key alone as encrypted PKCS#8 (PEM), as asked for."""
 
-    pkcs12 = serializers.CharField()
+    pkcs12 = serializers.CharField(required=False)
+    private_key = serializers.CharField(required=False)
+
+
+class GivenListSerializer(StrictSerializer[Any]):
+    """A revocation list of the CA that was signed elsewhere."""
+
+    crl = PemRevocationList(max_length=MAX_LIST_PEM_BYTES)
 
 
 class KeyRemovalSerializer(StrictSerializer[Any]):

@@ -28,6 +28,7 @@ from localca.bundle import (
     REVOCATION_LIST_FILE,
     REVOCATION_LIST_MEDIA_TYPE,
     AuthorityMissing,
+    authority_stem,
     require_authority,
     require_trust_anchors_pem,
     trust_bundle_zip,
@@ -108,12 +109,14 @@ class _RevocationListViews(_AuthorityViews):
 
     _lists: tuple[RevocationList, ...] = ()
 
-    def _answer(self, request: Request, *, media_type: str, lists: tuple[RevocationList, ...]) -> HttpResponse:
+    def _answer(
+        self, request: Request, *, media_type: str, lists: tuple[RevocationList, ...], file_name: str
+    ) -> HttpResponse:
         """DER is one list, PEM all of them."""
         self._lists = lists
         is_der = media_type == REVOCATION_LIST_MEDIA_TYPE
         content = bytes(lists[0].der) if is_der else "".join(found.pem for found in lists)
-        response = attachment(content, media_type=media_type, file_name=REVOCATION_LIST_FILE)
+        response = attachment(content, media_type=media_type, file_name=file_name)
         since = parse_http_date_safe(request.META.get("HTTP_IF_MODIFIED_SINCE", ""))
         # RFC 9110 section 13.2.2: ETags, which the base class compares, go before dates.
         if since is None or is_conditional(request) or _modified_at(lists).timestamp() >= since + 1:
@@ -154,7 +157,7 @@ class RevocationListView(_RevocationListViews):
         media_type = _encoding(request)
         authority = require_authority()
         lists = (current_list(authority),) if media_type == REVOCATION_LIST_MEDIA_TYPE else current_lists()
-        return self._answer(request, media_type=media_type, lists=lists)
+        return self._answer(request, media_type=media_type, lists=lists, file_name=REVOCATION_LIST_FILE)
 
 
 class AuthorityListView(_RevocationListViews):
@@ -166,8 +169,10 @@ class AuthorityListView(_RevocationListViews):
         media_type = _encoding(request)
         authority = get_object_or_404(CertificateAuthority.objects.with_path(), pk=pk)
         if not authority.has_key and latest_list(authority) is None:
-            raise exceptions.NotFound("The key of this CA never was here: whoever has it makes its revocation list.")
-        return self._answer(request, media_type=media_type, lists=(current_list(authority),))
+            text = "The key of this CA never was here: whoever has it makes its revocation list, and none was given."
+            raise exceptions.NotFound(text)
+        lists = (current_list(authority),)
+        return self._answer(request, media_type=media_type, lists=lists, file_name=f"{authority_stem(authority)}.crl")
 
 
 def _encoding(request: Request) -> str:

@@ -92,13 +92,14 @@ def test_ca_certificate(client: Client) -> None:
     """The CA's certificate alone, as PEM."""
     authority = ensure_authority()
     sign_in(client, "view_certificateauthority")
-    for url in (
-        reverse("admin:localca_ca_certificate"),
-        reverse("admin:localca_certificateauthority_certificate", args=[authority.pk]),
+    own_name = f"aegis-local-ca-{authority.pk.hex[:8]}"
+    for url, name in (
+        (reverse("admin:localca_ca_certificate"), "aegis-local-ca"),
+        (reverse("admin:localca_certificateauthority_certificate", args=[authority.pk]), own_name),
     ):
         response = client.get(url)
         assert response.content.decode() == authority.certificate_pem
-        assert response["Content-Disposition"] == 'attachment; filename="aegis-local-ca.crt"'
+        assert response["Content-Disposition"] == f'attachment; filename="{name}.crt"'
 
 
 @pytest.mark.parametrize("name", ["admin:localca_trust_bundle", "admin:localca_ca_certificate", AUTHORITIES])

@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
@@ -12,9 +14,11 @@ from aegis_site.kernel.audit.models import AuditEntry
 from localca.hierarchy import create_intermediate, create_root
 from localca.keys import key_to_pem
 from localca.models import CertificateAuthority
+from localca.retirement import retire_authority
 from localca.selectors import active_authority, trust_anchors
 from localca.services import ensure_authority, issue_client_certificate
-from tests.localca.test_importing import ISSUING, POLICY, ROOT
+from tests.localca.test_given_lists import pem_of, their_list
+from tests.localca.test_importing import ISSUING, POLICY, ROOT, imported
 
 pytestmark = pytest.mark.django_db
 
@@ -38,7 +42,7 @@ def test_a_get_changes_nothing(admin_client: Client) -> None:
     known, noted = CertificateAuthority.objects.count(), AuditEntry.objects.count()
     for name in ("new_intermediate", "new_root", "import_authority"):
         assert "csrfmiddlewaretoken" in admin_client.get(page(name)).content.decode()
-    for name in ("export_key", "remove_key", "restore_key", "crl_place", "retire", "revoke"):
+    for name in ("export_key", "remove_key", "restore_key", "crl_place", "give_list", "retire", "revoke"):
         assert admin_client.get(page(name, root)).status_code == 200
     assert (CertificateAuthority.objects.count(), AuditEntry.objects.count()) == (known, noted)
 
@@ -54,9 +58,13 @@ def test_an_intermediate_and_the_roots_key(admin_client: Client) -> None:
     secrets = {"passphrase": PASSPHRASE, "passphrase_again": PASSPHRASE}
     exported = admin_client.post(page("export_key", root), secrets)
     assert exported["Content-Type"] == "application/x-pkcs12"
+    assert exported["Content-Disposition"] == f'attachment; filename="aegis-local-ca-{root.pk.hex[:8]}.p12"'
     assert "no-store" in exported["Cache-Control"]
     opened = load_pkcs12(exported.content, PASSPHRASE.encode())
     assert opened.key is not None
+    as_pem = admin_client.post(page("export_key", root), {**secrets, "form": "pem"})
+    assert as_pem["Content-Disposition"] == f'attachment; filename="aegis-local-ca-{root.pk.hex[:8]}.key"'
+    assert as_pem.content.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
     removed = admin_client.post(page("remove_key", root), {"confirmation": ""}, follow=True)
     assert "not stored here" in removed.content.decode()
     pem = key_to_pem(opened.key).decode()  # type: ignore[arg-type]
@@ -80,6 +88,8 @@ def test_what_is_wrong_is_at_its_field(admin_client: Client) -> None:
     assert ISSUING.key_pem.splitlines()[1] not in refused.content.decode()
     needed = admin_client.post(page("remove_key", root), {"confirmation": str(root)})
     assert "create an intermediate first" in errors(needed)["__all__"][0]
+    # Once only "Please correct the error below." was on the page, and nothing below.
+    assert "create an intermediate first" in needed.content.decode()
 
 
 def test_an_import(admin_client: Client) -> None:
@@ -123,12 +133,18 @@ def test_what_a_ca_offers(admin_client: Client) -> None:
 
     def offered(authority: CertificateAuthority) -> set[str]:
         content = admin_client.get(page("change", authority)).content.decode()
-        names = ("export_key", "remove_key", "restore_key", "crl_place", "retire", "revoke")
+        names = ("export_key", "remove_key", "restore_key", "crl_place", "give_list", "retire", "revoke")
         return {name for name in names if f'"{page(name, authority)}"' in content}
 
     assert offered(new) == {"export_key", "crl_place"}
-    assert offered(old) == {"export_key", "remove_key", "crl_place", "retire"}
+    # Not remove_key, which the service refuses as long as peers trust it.
+    assert offered(old) == {"export_key", "crl_place", "retire"}
     assert offered(intermediate) == {"export_key", "crl_place", "revoke"}
+    retire_authority(authority=old, user=None)
+    assert offered(old) == offered(intermediate) == {"export_key", "remove_key"}
+    theirs = imported(ISSUING, POLICY, ROOT)
+    assert offered(theirs) == {"export_key", "crl_place", "give_list"}
+    assert offered(theirs.root) == {"restore_key", "give_list", "retire"}
 
 
 def test_the_list_of_cas(admin_client: Client, django_assert_max_num_queries: Any) -> None:
@@ -151,3 +167,40 @@ def test_an_unknown_ca(admin_client: Client) -> None:
     url = "http://aegis.example.com/crl"
     changed = admin_client.post(page("crl_place", ensure_authority()), {"crl_url": url}, follow=True)
     assert url in changed.content.decode()
+
+
+def test_where_lists_are(admin_client: Client) -> None:
+    """The form offers the place at the address of the request; its `{id}` becomes the id of the CA that is made."""
+    ensure_authority()
+    place = "http://testserver/api/v1/ca/authorities/{id}/crl"
+    assert f'placeholder="{place}"' in admin_client.get(page("new_intermediate")).content.decode()
+    refused = admin_client.post(page("new_intermediate"), {"common_name": "", "crl_url": "http://x/{name}"})
+    assert "'{name}' stands for nothing here" in errors(refused)["crl_url"][0]
+    admin_client.post(page("new_intermediate"), {"common_name": "", "crl_url": place})
+    active = active_authority()
+    assert active is not None
+    assert active.crl_url == place.replace("{id}", str(active.pk))
+    assert admin_client.get(active.crl_url).status_code == 200
+    assert f'placeholder="{active.crl_url}"' in admin_client.get(page("crl_place", active)).content.decode()
+
+
+def test_giving_a_list(admin_client: Client) -> None:
+    """As a text or a DER file; the CA's page says that it is there, or that it is missing and where it may be had."""
+    theirs = imported(ISSUING, POLICY, ROOT)
+    root = theirs.root
+    assert "not here: whoever has the key makes it" in admin_client.get(page("change", root)).content.decode()
+    for values, field in (
+        ({}, "crl"),
+        ({"crl": "nonsense"}, "crl"),
+        ({"crl": "x", "crl_file": SimpleUploadedFile("x.crl", b"x")}, "crl_file"),
+        ({"crl_file": SimpleUploadedFile("x.crl", b"x")}, "crl"),
+    ):
+        assert list(errors(admin_client.post(page("give_list", root), values))) == [field]
+    upload = SimpleUploadedFile("root.crl", their_list(ROOT).public_bytes(Encoding.DER))
+    given = admin_client.post(page("give_list", root), {"crl_file": upload}, follow=True).content.decode()
+    assert "7, with 0 revoked certificates; signed elsewhere and given here" in given
+    policy = theirs.path[1]
+    text = pem_of(their_list(POLICY))
+    assert "done." in admin_client.post(page("give_list", policy), {"crl": text}, follow=True).content.decode()
+    download = admin_client.get(page("revocation_list", root))
+    assert download["Content-Disposition"] == 'attachment; filename="org-root.crl"'

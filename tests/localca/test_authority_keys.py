@@ -3,22 +3,26 @@
 import datetime
 import json
 import logging
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import time_machine
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, PublicFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from django.core.exceptions import ValidationError
 
 from aegis_site.kernel.audit.models import AuditEntry
 from aegis_site.kernel.keyring import SecretUnreadable
-from localca.authority_keys import export_key, remove_key, restore_key
+from localca.authority_keys import KeyFormat, export_key, remove_key, restore_key
 from localca.bundle import trust_bundle_zip
 from localca.hierarchy import HierarchyError, create_intermediate, create_root
 from localca.keys import generate_key
 from localca.models import CertificateAuthority, KeyMissing, RevocationReason
-from localca.revocation import current_list, current_lists, refresh_lists, revoke_certificate
+from localca.retirement import retire_authority
+from localca.revocation import current_list, current_lists, refresh_lists, revoke_certificate, revoke_intermediate
 from localca.services import ensure_authority, issue_client_certificate
 
 pytestmark = pytest.mark.django_db
@@ -51,6 +55,20 @@ def test_an_export(root: CertificateAuthority, caplog: pytest.LogCaptureFixture)
     for text in (caplog.text, json.dumps(entry.changes)):
         assert PASSPHRASE not in text
         assert "PRIVATE KEY" not in text
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command on this machine")
+def test_an_export_as_pem(root: CertificateAuthority, tmp_path: Path) -> None:
+    """PKCS#8 that openssl(1) opens, and that comes back."""
+    content = export_key(authority=root, passphrase=PASSPHRASE, form=KeyFormat.PEM, user=None)
+    assert content.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
+    (tmp_path / "ca.key").write_bytes(content)
+    command = ["openssl", "pkey", "-in", "ca.key", "-passin", f"pass:{PASSPHRASE}", "-pubout"]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    public_key = root.certificate.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    assert shown == public_key.decode()
+    remove_key(authority=root, user=None)
+    assert restore_key(authority=root, private_key=content.decode(), passphrase=PASSPHRASE, user=None).has_key
 
 
 @pytest.mark.parametrize("passphrase", ["", "x" * 11, "x" * 129])
@@ -124,6 +142,28 @@ def test_a_key_that_is_needed_stays() -> None:
             remove_key(authority=authority, confirmation=str(authority), user=None)
         assert raised.value.code == "still_needed"
     assert CertificateAuthority.objects.filter(private_key=None).count() == 0
+
+
+def test_keys_of_cas_that_are_over_can_go() -> None:
+    """A retired root's, its intermediate's and a revoked one's; each leaves a list that lasts as long as its CA."""
+    root = ensure_authority()
+    first, second = create_intermediate(user=None), create_intermediate(user=None)
+    revoke_intermediate(authority=first, reason=RevocationReason.SUPERSEDED, user=None)
+    create_root(user=None)
+    retire_authority(authority=root, user=None)
+    for authority in (root, first, second):
+        removed = remove_key(authority=authority, confirmation=str(authority), user=None)
+        assert not removed.has_key
+        assert current_list(removed).next_update == authority.facts.not_after
+
+
+def test_a_key_that_opens_no_more_goes_with_its_ca(settings: Any) -> None:
+    """Once it stood in the way of every start for good; a list of who is over nobody needs."""
+    root = ensure_authority()
+    create_root(user=None)
+    retire_authority(authority=root, user=None)
+    settings.AEGIS_SSL_KEY = "ab" * 32
+    assert not remove_key(authority=root, confirmation=str(root), user=None).has_key
 
 
 def test_a_key_that_does_not_open_is_not_removed(root: CertificateAuthority, settings: Any) -> None:

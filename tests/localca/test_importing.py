@@ -1,8 +1,10 @@
 """Taking over an organisation's intermediate."""
 
 import datetime
+import ipaddress
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from aegis_site.kernel.audit.models import AuditEntry
 from localca.authority_keys import restore_key
 from localca.hierarchy import create_intermediate, create_root
 from localca.importing import import_intermediate
-from localca.keys import KeyType, generate_key, key_to_pem
-from localca.models import CertificateAuthority, RevocationReason
+from localca.keys import KeyType, PrivateKey, generate_key, key_to_pem
+from localca.models import CertificateAuthority, IssuedCertificate, Purpose, RevocationReason
+from localca.orders import Order
 from localca.retirement import retire_authority
 from localca.revocation import (
     RevocationError,
@@ -28,7 +31,15 @@ from localca.revocation import (
     revoke_intermediate,
 )
 from localca.selectors import active_authority, trust_anchors
-from localca.services import ensure_authority, issue_client_certificate, issue_server_certificate
+from localca.services import (
+    IssuanceError,
+    IssuedBundle,
+    ensure_authority,
+    issue_certificate,
+    issue_client_certificate,
+    issue_server_certificate,
+    renew_certificate,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -63,6 +74,11 @@ class TheirCA:
         )
         if usages:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        subtrees = {f"{kind}_subtrees": options.get(kind) for kind in ("permitted", "excluded")}
+        if any(subtrees.values()):
+            builder = builder.add_extension(x509.NameConstraints(**subtrees), critical=True)
+        for extension in options.get("extensions", ()):
+            builder = builder.add_extension(extension, critical=False)
         self.certificate = builder.sign(issuer.key, hashes.SHA256())
 
     @property
@@ -121,32 +137,138 @@ def test_an_import() -> None:
     assert list(actions[:4]) == ["created", "replaced", "imported", "imported"]
 
 
+ORG = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Org")])
+PERMITTED = [
+    x509.DNSName("example.org"),
+    x509.IPAddress(ipaddress.ip_network("10.0.0.0/8")),
+    x509.UniformResourceIdentifier("example.org"),
+    x509.DirectoryName(ORG),
+]
+EXCLUDED = [x509.DNSName("secret.corp.example.org")]
+CONSTRAINED = TheirCA("Org Constrained CA", parent=POLICY, path_length=0, permitted=PERMITTED, excluded=EXCLUDED)
+
+
+@pytest.fixture(scope="module")
+def keys() -> dict[KeyType, PrivateKey]:
+    """One of each type; RSA takes seconds."""
+    return {kind: generate_key(kind) for kind in KeyType}
+
+
+def verified_by_openssl(bundle: IssuedBundle, directory: Path) -> str:
+    """What openssl(1) says of the leaf in strict mode, for its purpose, with the root alone."""
+    (directory / "root.crt").write_text(bundle.record.authority.root.certificate_pem)
+    (directory / "chain.crt").write_text(bundle.chain_pem)
+    command = ["openssl", "verify", "-x509_strict", "-purpose", f"ssl{bundle.record.purpose}", "-CAfile", "root.crt"]
+    found = subprocess.run(
+        [*command, "-untrusted", "chain.crt", "chain.crt"], cwd=directory, capture_output=True, text=True, check=False
+    )
+    return found.stdout + found.stderr
+
+
+def use_nothing_more() -> None:
+    """The first root issues."""
+
+
+def use_intermediate() -> None:
+    create_intermediate(user=None)
+
+
+def use_imported(key_type: KeyType = KeyType.EC_P256) -> None:
+    imported(TheirCA("Org Issuing CA", parent=ROOT, key=generate_key(key_type)), ROOT)
+
+
+def use_constrained() -> None:
+    imported(CONSTRAINED, POLICY, ROOT)
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command on this machine")
-@pytest.mark.parametrize("key_type", [KeyType.EC_P256, KeyType.RSA_2048])
-def test_openssl_believes_what_it_issues(tmp_path: Path, key_type: KeyType) -> None:
-    """In strict mode, for both purposes, whatever type its key has."""
-    ca = TheirCA("Org Issuing CA", parent=ROOT, key=generate_key(key_type))
+@pytest.mark.parametrize(
+    "use",
+    [use_nothing_more, use_intermediate, use_imported, lambda: use_imported(KeyType.RSA_2048), use_constrained],
+    ids=["root", "intermediate", "imported", "imported RSA", "constrained"],
+)
+def test_openssl_believes_what_it_issues(
+    tmp_path: Path, keys: dict[KeyType, PrivateKey], use: Callable[[], None]
+) -> None:
+    """In strict mode, for its purpose, with every type of key and of name, whatever stands above."""
     ensure_authority()
-    imported(ca, ROOT)
-    client = issue_client_certificate(common_name="orders")
-    server = issue_server_certificate(common_name="orders", subject_alt_names=["DNS:orders"])
-    (tmp_path / "root.crt").write_text(ROOT.pem)
-    for bundle, purpose in ((client, "sslclient"), (server, "sslserver")):
-        (tmp_path / "chain.crt").write_text(bundle.chain_pem)
-        command = [
-            "openssl",
-            "verify",
-            "-x509_strict",
-            "-purpose",
-            purpose,
-            "-CAfile",
-            "root.crt",
-            "-untrusted",
-            "chain.crt",
-            "chain.crt",
-        ]
-        verified = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert verified.stdout == "chain.crt: OK\n", verified.stderr
+    use()
+    names = {
+        Purpose.CLIENT: [(), ("URI:spiffe://example.org/orders",), ("DNS:orders.example.org", "IP:10.0.0.7")],
+        Purpose.SERVER: [("DNS:orders.example.org", "DNS:*.example.org", "IP:10.0.0.7"), ("IP:10.0.0.7",)],
+    }
+    for purpose, choices in names.items():
+        for number, (kind, key) in enumerate(keys.items()):
+            order = Order(
+                purpose=purpose,
+                common_name="orders.example.org",
+                key_type=kind,
+                subject_alt_names=choices[number % len(choices)],
+            )
+            bundle = issue_certificate(order=order, key=key, user=None)
+            assert verified_by_openssl(bundle, tmp_path) == "chain.crt: OK\n", (purpose, kind, order)
+
+
+def order_refused(purpose: Purpose, common_name: str, *names: str) -> dict[str, str]:
+    """The messages by field; all are of constraints, and nothing is issued."""
+    order = Order(purpose=purpose, common_name=common_name, subject_alt_names=names)
+    with pytest.raises(ValidationError) as raised:
+        issue_certificate(order=order, user=None)
+    assert not IssuedCertificate.objects.exists()
+    problems = {field: found[0] for field, found in raised.value.error_dict.items()}
+    assert {problem.code for problem in problems.values()} == {"not_permitted"}
+    return {field: str(problem.message) for field, problem in problems.items()}
+
+
+def test_what_constraints_do_not_permit_is_told_at_its_field() -> None:
+    """The name, who does not permit it, and what is permitted."""
+    use_constrained()
+    client, server = Purpose.CLIENT, Purpose.SERVER
+    whose = "The name constraints of CN=Org Constrained CA,O=Org"
+    permitted = "only DNS:example.org."
+    assert order_refused(client, "orders", "DNS:orders.example.com") == {
+        "subject_alt_names": f"{whose} do not permit DNS:orders.example.com, {permitted}"
+    }
+    assert order_refused(server, "orders", "DNS:a.secret.corp.example.org", "DNS:x.example.org") == {
+        "subject_alt_names": f"{whose} exclude DNS:a.secret.corp.example.org: DNS:secret.corp.example.org is excluded."
+    }
+    assert order_refused(server, "orders", "IP:11.0.0.1")["subject_alt_names"].endswith("only IP:10.0.0.0/8.")
+    assert "only URI:example.org." in order_refused(client, "x", "URI:spiffe://example.com/x")["subject_alt_names"]
+    # Without names of its own it is the common name that would become one.
+    assert order_refused(client, "orders.example.com")["common_name"].endswith(permitted)
+    assert order_refused(client, "orders.example.com", "IP:10.0.0.7")["common_name"].endswith(permitted)
+    assert issue_client_certificate(common_name="orders.example.org").record.subject == "CN=orders.example.org,O=Org"
+
+
+def test_where_nobody_chose_the_names() -> None:
+    """No field to tell it at: an error of the issuance, with the same words."""
+    ensure_authority()
+    before = issue_client_certificate(common_name="orders.example.com").record
+    use_constrained()
+    for act in (
+        lambda: issue_client_certificate(common_name="orders.example.com"),
+        lambda: issue_server_certificate(common_name="x", subject_alt_names=["DNS:orders.example.com"]),
+        lambda: renew_certificate(certificate=before, user=None),
+    ):
+        with pytest.raises(IssuanceError, match=r"do not permit DNS:orders\.example\.com") as raised:
+            act()
+        assert raised.value.code == "not_permitted"
+
+
+def test_an_intermediate_for_one_purpose() -> None:
+    """It issues that; the other purpose is refused at its field."""
+    imported(TheirCA("Org Clients CA", parent=ROOT, usages=[ExtendedKeyUsageOID.CLIENT_AUTH]), ROOT)
+    assert order_refused(Purpose.SERVER, "orders", "DNS:orders") == {
+        "purpose": "Org Clients CA,O=Org, or a CA above it, is not for server certificates (extended key usage)."
+    }
+    issue_client_certificate(common_name="orders")
+
+
+def test_an_intermediate_that_permits_no_directory_name_of_ours() -> None:
+    """A subject of any name would be refused, so the import is."""
+    person = x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Somebody")]))
+    with pytest.raises(ValidationError, match="permit no name that a certificate here can have"):
+        imported(TheirCA("Odd", parent=ROOT, permitted=[person]), ROOT)
 
 
 def test_an_encrypted_key_and_a_root_beside_the_chain() -> None:
@@ -204,6 +326,12 @@ def test_nothing_is_imported_beneath_what_was_revoked() -> None:
     assert refused(TheirCA("Next", parent=POLICY), POLICY) == {"certificate": "revoked"}
 
 
+# DNS and URI alike; no certificate from here has names of another kind but addresses.
+EVERYTHING = [
+    x509.DNSName(""),
+    x509.UniformResourceIdentifier(""),
+    *(x509.IPAddress(ipaddress.ip_network(network)) for network in ("0.0.0.0/0", "::/0")),
+]
 OTHER_KEY = key_to_pem(generate_key()).decode()
 ENCRYPTED_KEY = key_to_pem(ISSUING.key, passphrase=b"secret").decode()
 NONSENSE = {"certificate": "nonsense", "private_key": "", "root_certificate": "x", "crl_url": "y"}
@@ -236,7 +364,8 @@ def test_what_does_not_fit_together(
         ({"not_after": NOW - DAY}, "is not valid at this time: .*Org.* ended"),
         ({"not_before": NOW + DAY}, "is not valid at this time: .*Org.* begins"),
         ({"not_after": NOW + 5000 * DAY}, "it outlives its CA"),
-        ({"usages": [ExtendedKeyUsageOID.CLIENT_AUTH]}, "is not for TLS clients and servers"),
+        ({"usages": [ExtendedKeyUsageOID.CODE_SIGNING]}, "is for neither TLS clients nor TLS servers"),
+        ({"excluded": EVERYTHING}, "permit no name that a certificate here can have"),
         ({"key": ec.generate_private_key(ec.SECP521R1())}, "A CA's key|The key is none of"),
     ],
 )

@@ -230,4 +230,5 @@ def test_the_ca_page_shows_its_list(admin_client: Client) -> None:
     assert "2, with 1 revoked certificate" in page.content.decode()
     response = admin_client.get(reverse("admin:localca_certificateauthority_revocation_list", args=[authority.pk]))
     assert response.content.decode() == current_list(authority).pem
-    assert response["Content-Disposition"] == 'attachment; filename="aegis-local-ca.crl"'
+    own_name = f"aegis-local-ca-{authority.pk.hex[:8]}"
+    assert response["Content-Disposition"] == f'attachment; filename="{own_name}.crl"'

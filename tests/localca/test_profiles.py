@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from localca import profiles
 from localca.keys import KeyType, PublicKey, generate_key, key_to_pem
-from localca.lint import Role
+from localca.lint.subject import Role
 from localca.profiles import Issuer, Plan, ProfileError, build_intermediate, build_leaf, build_root, verify_leaf
 
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)  # openssl(1) checks against the real clock

@@ -1,6 +1,8 @@
 """What names a certificate may carry, and how others are refused."""
 
 import ipaddress
+import re
+import uuid
 
 import pytest
 from cryptography import x509
@@ -177,12 +179,15 @@ def test_a_spiffe_id_stands_beside_no_other_uri() -> None:
         parse_subject_alt_names([spiffe_id, "URI:urn:x:y"], may_be_uris=True)
 
 
+ID = uuid.UUID("0f5a1c1e-2b3d-4e5f-8a9b-0c1d2e3f4a5b")
+
+
 @pytest.mark.parametrize(
     "url", ["", "http://aegis.example.com/crl", "https://10.0.0.7:8443/api/v1/ca/crl?encoding=der"]
 )
 def test_where_a_list_may_be(url: str) -> None:
     """http or https, without surrounding spaces; or nowhere."""
-    assert clean_crl_url(f" {url} ") == url
+    assert clean_crl_url(f" {url} ", authority_id=ID) == url
 
 
 @pytest.mark.parametrize(
@@ -201,4 +206,23 @@ def test_where_a_list_may_be(url: str) -> None:
 def test_where_no_list_can_be(url: str) -> None:
     """Refused, in words that name the rule."""
     with pytest.raises(ValidationError, match=r"is not an http or https URL|has at most 500 characters"):
-        clean_crl_url(url)
+        clean_crl_url(url, authority_id=ID)
+
+
+def test_the_id_of_a_ca_in_the_place_of_its_list() -> None:
+    """`{id}` stands for it, wherever it is, before the length is counted."""
+    url = clean_crl_url("http://{id}.example.com/api/v1/ca/authorities/{id}/crl", authority_id=ID)
+    assert url == f"http://{ID}.example.com/api/v1/ca/authorities/{ID}/crl"
+    with pytest.raises(ValidationError, match="has at most 500 characters"):
+        clean_crl_url("http://example.com/{id}" + "x" * 470, authority_id=ID)
+
+
+@pytest.mark.parametrize(
+    ("url", "unknown"),
+    [("http://x/{name}/crl", "{name}"), ("http://x/{ID}", "{ID}"), ("http://x/{}", "{}"), ("http://x/{id", "{")],
+)
+def test_a_placeholder_that_stands_for_nothing(url: str, unknown: str) -> None:
+    """It would stand in every certificate as it is."""
+    with pytest.raises(ValidationError, match=re.escape(f"'{unknown}' stands for nothing here")) as raised:
+        clean_crl_url(url, authority_id=ID)
+    assert raised.value.code == "unknown_placeholder"

@@ -27,22 +27,31 @@ def copy_database(data_dir: Path) -> None:
         source.backup(target)
 
 
-class Installation:
-    """A migrated database file of its own, used by other processes only. Needs the fixture `django_db_setup`."""
+def environment_of(data_dir: Path) -> dict[str, str]:
+    """Of processes with this data directory."""
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(BASE_DIR),
+        # Loading the pages would take as long again as all the rest.
+        "DJANGO_SETTINGS_MODULE": "aegis_site.settings_worker",
+        "AEGIS_DATA_DIR": str(data_dir),
+        "AEGIS_SSL_KEY": "0f" * 32,
+        "AEGIS_SECRET_KEY": "only-for-tests-" + "x" * 40,
+        "AEGIS_LOG_LEVEL": "ERROR",
+    }
 
-    def __init__(self, data_dir: Path) -> None:
+
+class Installation:
+    """A migrated database file of its own, used by other processes only. Needs the fixture `django_db_setup`.
+
+    With an `environment`, whatever database that names.
+    """
+
+    def __init__(self, data_dir: Path, *, environment: dict[str, str] | None = None) -> None:
         self.data_dir = data_dir
-        self.environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(BASE_DIR),
-            # Loading the pages would take as long again as all the rest.
-            "DJANGO_SETTINGS_MODULE": "aegis_site.settings_worker",
-            "AEGIS_DATA_DIR": str(data_dir),
-            "AEGIS_SSL_KEY": "0f" * 32,
-            "AEGIS_SECRET_KEY": "only-for-tests-" + "x" * 40,
-            "AEGIS_LOG_LEVEL": "ERROR",
-        }
-        copy_database(data_dir)
+        self.environment = environment or environment_of(data_dir)
+        if environment is None:
+            copy_database(data_dir)
 
     def start(self, script: str, *arguments: str) -> "subprocess.Popen[str]":
         """A process that runs `script`, in which Django is set up and `sys` is imported."""

@@ -4,15 +4,20 @@ import base64
 from typing import Any
 
 import pytest
+import time_machine
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from django.test import Client
 
+from aegis_site.access.models import Scope
 from localca.keys import key_to_pem
 from localca.models import CertificateAuthority
 from localca.selectors import active_authority
 from localca.services import ensure_authority, issue_client_certificate
-from tests.localca.test_importing import ISSUING, POLICY, ROOT
+from tests.localca.test_given_lists import pem_of, their_list
+from tests.localca.test_importing import DAY, ISSUING, NOW, POLICY, ROOT, imported
+from tests.support.roles import user_of
+from tests.support.tokens import bearer, token_of
 
 pytestmark = pytest.mark.django_db
 
@@ -67,6 +72,65 @@ def test_from_root_to_retirement(admin_client: Client) -> None:
     assert admin_client.get("/api/v1/ca").json()["trust_anchors"] == new["certificate"]
     for body in (made, removed, restored, retired):
         assert b"PRIVATE KEY" not in body.content
+
+
+def test_a_key_as_pem(admin_client: Client) -> None:
+    """Encrypted PKCS#8 when asked for; no other format."""
+    path = f"ca/authorities/{ensure_authority().pk}/export-key"
+    exported = send(admin_client, "post", path, {"passphrase": PASSPHRASE, "format": "pem"})
+    assert (list(exported.json()), exported["Cache-Control"]) == (["private_key"], "no-store")
+    assert exported.json()["private_key"].startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    refused = send(admin_client, "post", path, {"passphrase": PASSPHRASE, "format": "der"})
+    assert codes(refused) == {"format": "invalid_choice"}
+
+
+@pytest.mark.parametrize(
+    ("role", "scope", "status"),
+    [
+        ("viewer", Scope.WRITE, 403),
+        ("operator", Scope.WRITE, 403),
+        ("administrator", Scope.READ, 403),
+        ("administrator", Scope.WRITE, 200),
+    ],
+)
+def test_who_may_have_a_key(client: Client, role: str, scope: Scope, status: int) -> None:
+    """Administrators, and none of their tokens that only read; a refusal notes no export and holds no key."""
+    root = ensure_authority()
+    headers = bearer(token_of(user_of(role), scope))
+    path = f"/api/v1/ca/authorities/{root.pk}/export-key"
+    body = {"passphrase": PASSPHRASE, "format": "pem"}
+    answer = client.post(path, body, content_type="application/json", headers=headers)
+    assert answer.status_code == status
+    assert (b"PRIVATE KEY" in answer.content) is (status == 200)
+    assert (CertificateAuthority.objects.get(pk=root.pk).key_exported_at is not None) is (status == 200)
+
+
+def test_giving_a_list(admin_client: Client) -> None:
+    """Of a CA whose key is not here; then it is public like ours, and named for its CA."""
+    root = imported(ISSUING, POLICY, ROOT).root
+    path = f"ca/authorities/{root.pk}/give-crl"
+    assert codes(send(admin_client, "post", path, {"crl": pem_of(their_list(POLICY))})) == {"crl": "other_issuer"}
+    given = send(admin_client, "post", path, {"crl": pem_of(their_list(ROOT))})
+    assert (given.status_code, given.json()["id"]) == (200, str(root.pk))
+    answer = Client().get(f"/api/v1/ca/authorities/{root.pk}/crl")
+    assert answer["Content-Disposition"] == 'attachment; filename="org-root.crl"'
+    assert x509.load_der_x509_crl(answer.content).issuer == ROOT.certificate.subject
+    assert Client().get("/api/v1/ca/crl?encoding=pem").content.count(b"BEGIN X509 CRL") == 2
+    with time_machine.travel(NOW + 31 * DAY, tick=False):
+        over = Client().get(f"/api/v1/ca/authorities/{root.pk}/crl")
+        assert (over.status_code, over.json()["errors"][0]["code"]) == (503, "list_missing")
+
+
+def test_the_id_in_the_place_of_a_list(admin_client: Client) -> None:
+    """Substituted when the CA is made, and when the place is changed; another placeholder is refused."""
+    ensure_authority()
+    for path in ("ca/intermediate", "ca/root"):
+        made = send(admin_client, "post", path, {"crl_url": "http://aegis.example.com/{id}.crl"}).json()
+        assert made["crl_url"] == f"http://aegis.example.com/{made['id']}.crl"
+        refused = send(admin_client, "post", path, {"crl_url": "http://x/{uuid}"})
+        assert codes(refused) == {"crl_url": "unknown_placeholder"}
+    changed = send(admin_client, "patch", f"ca/authorities/{made['id']}", {"crl_url": "http://x.example/{id}"})
+    assert changed.json()["crl_url"] == f"http://x.example/{made['id']}"
 
 
 def test_what_a_ca_is_needed_for(admin_client: Client) -> None:
