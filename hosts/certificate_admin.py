@@ -36,6 +36,8 @@ from hosts.certificate_requests import (
     rotate_to_signed_certificate,
 )
 from hosts.models import Host
+from hosts.rotation.models import Rotation
+from hosts.rotation.selectors import open_rotation
 from hosts.services import install_issued_certificate
 from hosts.snippets.identity import slug_of
 from localca.keys import KeyType
@@ -51,10 +53,23 @@ _REQUEST_MEDIA_TYPE = "application/pkcs10"
 class ClientCertificateAdmin(ModelAdmin):
     """To be mixed into the admin of hosts."""
 
+    @display(description="Presented to upstreams")
+    def client_identity(self, host: Host) -> SafeString:
+        """For the editor. No query."""
+        configuration = host.upstream_configuration
+        leaf = next(iter(configuration.client_certificate_facts), None)
+        context = {
+            "host": host,
+            "leaf": leaf,
+            "is_enabled": configuration.enabled,
+            "days_left": (leaf.not_after - timezone.now()).days if leaf else None,
+        }
+        return render_to_string("hosts/client_identity_panel.html", context)
+
     @display(description="Certificate requests")
     def certificate_requests(self, host: Host) -> SafeString:
-        """For the editor. One query."""
-        context = {"host": host, "pending": _pending(host)}
+        """For the editor. Two queries."""
+        context = {"host": host, "pending": _pending(host), "open": open_rotation(host.pk)}
         return render_to_string("hosts/certificate_requests_panel.html", context)
 
     def get_urls(self) -> list[URLPattern]:
@@ -105,6 +120,7 @@ class ClientCertificateAdmin(ModelAdmin):
         context = {
             **self._page_context(request, host, f"Certificate request of {host}"),
             "waiting": waiting,
+            "tried_by": _tried_by(host, waiting),
             "form": form,
             "file_name": f"{slug_of(host)}.csr",
             "may_change": may_change,
@@ -117,7 +133,11 @@ class ClientCertificateAdmin(ModelAdmin):
         if not self.has_change_permission(request, host):
             raise PermissionDenied
         if request.method == "POST":
-            delete_certificate_request(request=waiting, user=request.user)
+            try:
+                delete_certificate_request(request=waiting, user=request.user)
+            except AegisError as error:
+                self.message_user(request, error.message, messages.ERROR)
+                return HttpResponseRedirect(reverse("admin:hosts_certificate_request", args=[host.pk, waiting.pk]))
             self.message_user(request, f"Deleted the request for {waiting.subject} and its key.", messages.SUCCESS)
             return HttpResponseRedirect(_page_of(host))
         context = {**self._page_context(request, host, "Delete this certificate request?"), "waiting": waiting}
@@ -183,6 +203,7 @@ class ClientCertificateAdmin(ModelAdmin):
             **self._page_context(request, host, f"Client certificate of {host}"),
             "certificate": certificates_panel(facts, now=timezone.now()),
             "pending": pending,
+            "open": open_rotation(host.pk),
             "max_pending": MAX_PENDING,
             "is_full": len(pending) >= MAX_PENDING,
             "issue_form": issue_form,
@@ -217,6 +238,12 @@ def _tried(form: forms.Form, act: Callable[[], HttpResponse]) -> HttpResponse | 
     except AegisError as error:
         form.add_error(None, error.message)
     return None
+
+
+def _tried_by(host: Host, waiting: CertificateRequest) -> Rotation | None:
+    """The open rotation that has the key of this request."""
+    found = open_rotation(host.pk)
+    return found if found is not None and found.certificate_request_id == waiting.pk else None
 
 
 def _pending(host: Host) -> list[CertificateRequest]:

@@ -1,7 +1,7 @@
 """Rotations of client certificates in the HTTP API.
 
-Laws of this module: who may change hosts may rotate; having the local CA issue takes the right to issue besides. No
-answer holds a key.
+Laws of this module: as in the admin, who may view hosts sees their rotations, and who may change hosts rotates; having
+the local CA issue takes the right to issue besides. No answer holds a key.
 """
 
 from typing import Any
@@ -18,9 +18,9 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from aegis_site.kernel.api import UUID_PATTERN, ApiViewSet, CertificateFactsSerializer, StrictSerializer
-from aegis_site.kernel.api_policy import MayChange
+from aegis_site.kernel.api_policy import ModelPermissions
 from aegis_site.kernel.throttling import ConnectionTestThrottle
-from hosts.api.serializers import CERTIFICATES, PRIVATE_KEY, Text
+from hosts.api.serializers import CERTIFICATES, PRIVATE_KEY, Base64, Text
 from hosts.api.upstream_setup import ISSUE_PERMISSION
 from hosts.models import Host
 from hosts.rotation.judging import Verdict
@@ -30,26 +30,45 @@ from hosts.rotation.services import cancel, confirm, issue, probe_again, promote
 from upstream_tls.changes import UpstreamTLSChanges
 
 
+class MayRotate(ModelPermissions):
+    """Rotations are a part of their host: its permissions count, as on its pages."""
+
+    perms_map = {
+        **ModelPermissions.perms_map,
+        **{method: ["hosts.view_host"] for method in ("GET", "HEAD", "OPTIONS")},
+        "POST": ["hosts.view_host", "hosts.change_host"],
+    }
+
+
 class RotationRequestSerializer(StrictSerializer[Any]):
-    """A candidate: a certificate with its key, or `issue` for one of the local CA.
+    """A candidate: a certificate with its key, a PKCS#12 file that brings both, or `issue` for one of the local CA.
 
     `client_key` may be left out when the certificate is for the key that is in use. A `manual` rotation waits to be
     confirmed before it is promoted.
     """
 
     is_body_required = True
-    document = {"anyOf": [{"required": ["client_certificate"]}, {"required": ["issue"]}]}
+    document = {
+        "anyOf": [{"required": ["client_certificate"]}, {"required": ["client_pkcs12"]}, {"required": ["issue"]}]
+    }
 
     client_certificate = Text(document=CERTIFICATES)
     client_key = Text(write_only=True, document=PRIVATE_KEY)
+    client_pkcs12 = Base64(write_only=True, required=False)
     client_key_passphrase = Text(write_only=True)
     issue = serializers.BooleanField(required=False)
     manual = serializers.BooleanField(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if attrs.get("issue", False) == bool(attrs.get("client_certificate", "").strip()):
-            message = "Send either a client_certificate or issue: true."
-            raise serializers.ValidationError({"client_certificate": message}, code="one_of_two")
+        has_pkcs12 = bool(attrs.get("client_pkcs12"))
+        is_brought = has_pkcs12 or bool(attrs.get("client_certificate", "").strip())
+        if attrs.get("issue", False) == is_brought:
+            name = "client_pkcs12" if has_pkcs12 else "client_certificate"
+            message = "Send either a client_certificate, or a client_pkcs12, or issue: true."
+            raise serializers.ValidationError({name: message}, code="one_of_three")
+        if attrs.get("client_key_passphrase") and not is_brought:
+            message = "A passphrase opens the client_key or client_pkcs12 that is sent with it, and is not stored."
+            raise serializers.ValidationError({"client_key_passphrase": message}, code="without_key")
         return attrs
 
 
@@ -124,6 +143,7 @@ class HostRotationViewSet(ApiViewSet):
 
     serializer_class = RotationSerializer
     queryset = Rotation.objects.none()
+    permission_classes = [MayRotate]
     throttle_classes = [ConnectionTestThrottle]
 
     def get_throttles(self) -> list[Any]:
@@ -156,7 +176,7 @@ class HostRotationViewSet(ApiViewSet):
             if not request.user.has_perm(ISSUE_PERMISSION):
                 raise exceptions.PermissionDenied
             return issue(host=host, is_manual=is_manual, user=request.user)
-        names = ("client_certificate", "client_key", "client_key_passphrase")
+        names = ("client_certificate", "client_key", "client_pkcs12", "client_key_passphrase")
         pair = UpstreamTLSChanges(**{name: wanted[name] for name in names if name in wanted})
         try:
             return stage(host=host, pair=pair, is_manual=is_manual, user=request.user)
@@ -172,6 +192,7 @@ class RotationViewSet(ApiViewSet):
     serializer_class = RotationSerializer
     queryset = Rotation.objects.without_keys()
     lookup_value_regex = UUID_PATTERN
+    permission_classes = [MayRotate]
     throttle_classes = [ConnectionTestThrottle]
 
     def get_throttles(self) -> "list[Any]":
@@ -185,21 +206,21 @@ class RotationViewSet(ApiViewSet):
         return self._shown()
 
     @extend_schema(operation_id="rotations_confirm", request=None, responses={200: RotationSerializer})
-    @action(detail=True, methods=["post"], permission_classes=[MayChange])
+    @action(detail=True, methods=["post"])
     def confirm(self, request: Request, pk: str) -> Response:
         """Promote what is ready. 409 when it is not; an old probe is repeated first."""
         confirm(rotation=self.get_object(), user=request.user)
         return self._shown()
 
     @extend_schema(operation_id="rotations_probe", request=None, responses={200: RotationSerializer})
-    @action(detail=True, methods=["post"], permission_classes=[MayChange])
+    @action(detail=True, methods=["post"])
     def probe(self, request: Request, pk: str) -> Response:
         """Probe what is refused or ready once more. 409 otherwise."""
         probe_again(rotation=self.get_object(), user=request.user)
         return self._shown()
 
     @extend_schema(operation_id="rotations_promote", request=OverrideSerializer, responses={200: RotationSerializer})
-    @action(detail=True, methods=["post"], permission_classes=[MayChange])
+    @action(detail=True, methods=["post"])
     def promote(self, request: Request, pk: str) -> Response:
         """Promote what an upstream refuses, for a reason that stays in the audit log. 409 when none refuses it."""
         rotation = self.get_object()
@@ -209,7 +230,7 @@ class RotationViewSet(ApiViewSet):
         return self._shown()
 
     @extend_schema(operation_id="rotations_cancel", request=None, responses={200: RotationSerializer})
-    @action(detail=True, methods=["post"], permission_classes=[MayChange])
+    @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
         """Forget a candidate that is not in use yet, and its key. 409 when it is in use or over."""
         cancel(rotation=self.get_object(), user=request.user)

@@ -30,6 +30,7 @@ from hosts.models import Host
 from hosts.rotation.forms import SECRET_PARAMETERS, RotationForm
 from hosts.rotation.judging import Verdict
 from hosts.rotation.models import BEFORE_PROMOTION, Rotation, RotationState
+from hosts.rotation.renewal import due_at, held_up
 from hosts.rotation.selectors import open_rotation, rotations_of
 from hosts.rotation.services import cancel, confirm, issue, probe_again, promote_refused, stage
 from hosts.rotation.transitions import text_of
@@ -187,6 +188,7 @@ class RotationAdmin(ModelAdmin):
             if configuration.enabled
             else "",
             "open": open_rotation(host.pk),
+            "held_up": held_up_renewal(host.pk),
             "page": page,
             "rows": [(rotation, badge_of(rotation)) for rotation in page],
             "may_rotate": self.has_change_permission(request, host),
@@ -208,9 +210,18 @@ class RotationAdmin(ModelAdmin):
             "probes": [(probe, _VERDICT_BADGES[Verdict(probe["verdict"])]) for probe in rotation.probes],
             "may_rotate": self.has_change_permission(request, rotation.host),
             "may_cancel": rotation.state in BEFORE_PROMOTION,
-            # A page that waits for a person must not lose what the person has begun to write.
-            "refresh_s": None if rotation.is_over or rotation.waits_for_person else REFRESH_S,
+            "held_up": held_up_renewal(rotation.host_id) if rotation.is_stuck else None,
+            # A page on which a person may act must not lose what the person has begun to write.
+            "refresh_s": None if rotation.is_over or rotation.is_stuck else REFRESH_S,
         }
+
+
+def held_up_renewal(host_id: uuid.UUID) -> dict[str, Any] | None:
+    """What the pages of a host say of its renewal when that waits for a rotation."""
+    due = held_up(host_id, now=timezone.now())
+    if due is None or due.waits_for is None:
+        return None
+    return {"rotation": due.waits_for, "since": due_at(due.certificate), "until": due.certificate.not_after}
 
 
 def badge_of(rotation: Rotation) -> tuple[str, str]:

@@ -5,7 +5,7 @@ Laws of this module:
   compare-and-set of `due_at`.
 - At most one rotation of a host is open: the database says so.
 - Keys are here only while they can still be needed: the candidate's until it is in use for good, the previous one
-  until nothing can be rolled back any more.
+  until nothing can be rolled back any more. That of a certificate request stays there until then, too.
 """
 
 import datetime
@@ -68,6 +68,10 @@ class RotationQuerySet(models.QuerySet["Rotation"]):
         """Those that stand in the way of another one."""
         return self.filter(state__in=OPEN)
 
+    def waiting_for_person(self) -> "RotationQuerySet":
+        """Those that go on only when somebody says so."""
+        return self.open().filter(due_at=None)
+
     def due(self, now: datetime.datetime, *, longest_step: datetime.timedelta) -> "RotationQuerySet":
         """Those whose next step is due. A step that ends later than it can was begun before the clock was set back."""
         before = Q(state__in=STEPS, due_at__gt=now + longest_step)
@@ -104,6 +108,13 @@ class Rotation(models.Model):
     probe_count = models.PositiveIntegerField(default=0)
     steps: "models.JSONField[list[dict[str, Any]], list[dict[str, Any]]]" = models.JSONField(default=list)
     override_reason = models.CharField(max_length=MAX_REASON_CHARACTERS, blank=True)
+    override_admits: "models.JSONField[list[list[str]], list[list[str]]]" = models.JSONField(
+        default=list,
+        help_text="Upstreams that may refuse it, as id and address: those that did when it was overridden.",
+    )
+    certificate_request = models.ForeignKey(
+        "upstream_tls.CertificateRequest", on_delete=models.SET_NULL, null=True, related_name="rotations"
+    )
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     code = models.CharField(max_length=50, blank=True)
     message = models.CharField(max_length=1000, blank=True)
@@ -150,6 +161,11 @@ class Rotation(models.Model):
         return self.due_at is None and not self.is_over
 
     @property
+    def is_stuck(self) -> bool:
+        """Whether it stands in the way of renewals until somebody does something, or an upstream changes its mind."""
+        return self.state in (RotationState.READY, RotationState.REFUSED)
+
+    @property
     def candidate_facts(self) -> tuple[CertificateFacts, ...]:
         """The facts of the candidate's chain, leaf first."""
         return stored_facts(self.candidate_certificate)
@@ -158,3 +174,17 @@ class Rotation(models.Model):
     def previous_facts(self) -> tuple[CertificateFacts, ...]:
         """The facts of what was in use when it was staged; empty when nothing was stored."""
         return stored_facts(self.previous_certificate)
+
+
+class IssuedCandidate(models.Model):
+    """That the key of a certificate of the local CA was made for a rotation: no person ever had it.
+
+    It outlives the rotation and the host, so that a successor of which nobody has the key is always known as such.
+    """
+
+    certificate = models.OneToOneField(
+        "localca.IssuedCertificate", on_delete=models.CASCADE, primary_key=True, related_name="+"
+    )
+
+    def __str__(self) -> str:
+        return f"candidate {self.certificate_id}"

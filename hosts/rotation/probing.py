@@ -1,15 +1,19 @@
-"""Tries upstreams with several configurations at once.
+"""Tries upstreams with several configurations at once, to the end or until one knows enough.
 
 Laws of this module:
 - The same builder and the same probe as a connection test's (`upstream_tls.tls.probe`), so that all of them agree.
-- Threads that wait for an upstream touch no database. There are MAX_AT_ONCE of them at most, and all have an end.
+- Threads that wait for an upstream touch no database. There are MAX_AT_ONCE of them at most, or MAX_WATCHED while an
+  identity is watched, and all have an end.
 """
 
 import concurrent.futures
 import logging
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Generic, Self, TypeVar
 
 from cryptography import x509
 
@@ -24,8 +28,12 @@ from upstream_tls.tls.spec import UpstreamTLSSpec
 
 logger = logging.getLogger(__name__)
 
+K = TypeVar("K")
+
 # 200 attempts, two at each upstream of the largest host, take four rounds.
 MAX_AT_ONCE = 50
+# All of those at once: whoever hangs must not hold up who refuses.
+MAX_WATCHED = 200
 # For the probe that does not end by itself.
 _GRACE_S = 1.5
 
@@ -55,9 +63,9 @@ def attempts_at(upstreams: Sequence[Upstream], *, host: Host, configuration: Ups
     ]
 
 
-def longest_s(count: int, *, timeout_s: float) -> float:
+def longest_s(count: int, *, timeout_s: float, at_once: int = MAX_AT_ONCE) -> float:
     """How long so many attempts take at most, in seconds."""
-    return math.ceil(count / MAX_AT_ONCE) * (timeout_s + _GRACE_S)
+    return math.ceil(count / at_once) * (timeout_s + _GRACE_S)
 
 
 def run(
@@ -66,24 +74,58 @@ def run(
     """The documents in the order of the attempts; None for what did not end. `known` as `probe` takes it."""
     if not attempts:
         return []
-    executor = concurrent.futures.ThreadPoolExecutor(
-        max_workers=min(len(attempts), MAX_AT_ONCE), thread_name_prefix="rotation-probe"
-    )
-    try:
-        futures = [
-            executor.submit(probe, attempt.spec, attempt.target, timeout_s=timeout_s, known_certificates=known)
-            for attempt in attempts
-        ]
-        concurrent.futures.wait(futures, timeout=longest_s(len(attempts), timeout_s=timeout_s))
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
-    return [_document(future) for future in futures]
+    within_s = longest_s(len(attempts), timeout_s=timeout_s)
+    with Probes[int](timeout_s=timeout_s, at_once=MAX_AT_ONCE, known=known) as probes:
+        for number, attempt in enumerate(attempts):
+            probes.add(number, attempt)
+        documents = dict(probes.results(within_s=within_s))
+    return [documents.get(number) for number in range(len(attempts))]
+
+
+class Probes(Generic[K]):
+    """Probes under way, each with a key of the caller's. Leaving the block abandons those that have not ended.
+
+    Those still end by themselves, after `timeout_s`.
+    """
+
+    def __init__(self, *, timeout_s: float, at_once: int, known: tuple[x509.Certificate, ...] = ()) -> None:
+        self._timeout_s = timeout_s
+        self._known = known
+        self._executor = concurrent.futures.ThreadPoolExecutor(at_once, thread_name_prefix="rotation-probe")
+        self._under_way: dict[concurrent.futures.Future[ProbeResult], K] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def add(self, key: K, attempt: Attempt) -> None:
+        """Begin another one, also while results are read."""
+        future = self._executor.submit(
+            probe, attempt.spec, attempt.target, timeout_s=self._timeout_s, known_certificates=self._known
+        )
+        self._under_way[future] = key
+
+    def results(self, *, within_s: float) -> Iterator[tuple[K, Document | None]]:
+        """Key and document of each, as they end. What has not ended `within_s` is left out."""
+        until = time.monotonic() + within_s
+        while self._under_way:
+            ended, _ = concurrent.futures.wait(
+                self._under_way,
+                timeout=max(until - time.monotonic(), 0),
+                return_when=concurrent.futures.FIRST_COMPLETED,
+            )
+            if not ended:
+                logger.error("%d probes of a rotation did not end", len(self._under_way))
+                return
+            for future in ended:
+                yield self._under_way.pop(future), _document(future)
 
 
 def _document(future: "concurrent.futures.Future[ProbeResult]") -> Document | None:
-    if not future.done() or future.cancelled():
-        logger.error("a probe of a rotation did not end")
-        return None
     try:
         return as_document(future.result())
     except Exception:

@@ -8,9 +8,9 @@ from cryptography.hazmat.primitives import hashes
 from django.db.models import QuerySet
 
 from hosts.models import CompiledHost, Host, Scheme, Upstream, UpstreamFailure
-from hosts.rotation.judging import TRAFFIC_CODE_PREFIX
-from hosts.rotation.models import Rotation
-from localca.models import IssuedCertificate
+from hosts.rotation.judging import TRAFFIC_CODE_PREFIX, Verdict
+from hosts.rotation.models import IssuedCandidate, Rotation
+from localca.models import IssuedCertificate, Status
 from upstream_tls.models import UpstreamTLSConfiguration
 
 # Certificate and key: whether they are presented, and which.
@@ -55,17 +55,35 @@ def is_probe_outdated(rotation: Rotation) -> bool:
     return rotation.probed_version != rotation.host.updated_at
 
 
-def last_renewable(certificate: IssuedCertificate) -> IssuedCertificate | None:
-    """It, or the last successor whose key was lost with a rotation; None when a person has a successor.
+def not_admitting(rotation: Rotation) -> list[list[str]]:
+    """Id and address of the upstreams that do not admit the candidate, by its last probe. Pure."""
+    return [[probe["upstream"], probe["target"]] for probe in rotation.probes if probe["verdict"] != Verdict.ADMITTED]
 
-    Two queries for each successor.
+
+def last_renewable(certificate: IssuedCertificate) -> IssuedCertificate | None:
+    """It, or the last successor of which no person has the key; None when a person has one.
+
+    Those were issued for rotations, of this host or of another one that shares the certificate, and that may be deleted
+    since. Two queries for each successor.
     """
     while (successor := certificate.successor) is not None:
-        is_ours = Rotation.objects.filter(candidate_fingerprint_sha256=successor.fingerprint_sha256).exists()
-        if not is_ours:
+        if not IssuedCandidate.objects.filter(pk=successor.pk).exists():
             return None
         certificate = IssuedCertificate.objects.for_display().get(pk=successor.pk)
     return certificate
+
+
+def lost_certificate(rotation: Rotation) -> IssuedCertificate | None:
+    """The candidate, when the local CA issued it for this rotation, it is still good, and no host presents its key.
+
+    Three queries at most.
+    """
+    issued = IssuedCertificate.objects.for_display().filter(fingerprint_sha256=rotation.candidate_fingerprint_sha256)
+    found = issued.first()
+    if found is None or found.status != Status.VALID or not IssuedCandidate.objects.filter(pk=found.pk).exists():
+        return None
+    users = UpstreamTLSConfiguration.objects.filter(client_key_spki_sha256=rotation.candidate_key_spki_sha256)
+    return None if users.exists() else found
 
 
 def why_unusable(chain_pem: str, *, now: datetime.datetime) -> tuple[str, str] | None:

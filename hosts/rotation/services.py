@@ -8,6 +8,8 @@ Laws of this module:
 
 import datetime
 import logging
+import uuid
+from collections.abc import Collection
 from functools import partial
 
 from cryptography import x509
@@ -23,16 +25,31 @@ from aegis_site.kernel.fields import Sealed
 from hosts.downstream_tls import common_name_of
 from hosts.field_errors import FieldErrors
 from hosts.models import Host
-from hosts.rotation.models import MAX_REASON_CHARACTERS, OVER, Rotation, RotationSource, RotationState
+from hosts.rotation.models import (
+    BEFORE_PROMOTION,
+    MAX_REASON_CHARACTERS,
+    OVER,
+    IssuedCandidate,
+    Rotation,
+    RotationSource,
+    RotationState,
+)
 from hosts.rotation.new_keys import NewKey, key_like
-from hosts.rotation.selectors import is_probe_outdated, last_renewable, open_rotation, pair_in_use, why_unusable
+from hosts.rotation.selectors import (
+    is_probe_outdated,
+    last_renewable,
+    not_admitting,
+    open_rotation,
+    pair_in_use,
+    why_unusable,
+)
 from hosts.rotation.transitions import enter, promote
 from localca import profiles
 from localca.models import IssuedCertificate, Status
 from localca.orders import Order, content_of_successor
 from localca.services import issue_certificate, issue_client_certificate, renew_certificate
 from upstream_tls.changes import UpstreamTLSChanges
-from upstream_tls.models import UpstreamTLSConfiguration
+from upstream_tls.models import CertificateRequest, UpstreamTLSConfiguration
 from upstream_tls.services import apply_changes
 
 logger = logging.getLogger(__name__)
@@ -52,10 +69,13 @@ def stage(
     host: Host,
     pair: UpstreamTLSChanges,
     source: RotationSource = RotationSource.UPLOADED,
+    certificate_request: CertificateRequest | None = None,
     is_manual: bool = False,
     user: Actor | None,
 ) -> Rotation:
     """Keep a candidate beside the certificate in use, to be probed soon. Of `pair` only the client's fields count.
+
+    `certificate_request` is what the candidate answers; it is forgotten when the candidate stays in use.
 
     Raises ValidationError keyed `upstream_tls.<field>`, RotationConflict (`rotation_open`), SecretUnreadable.
     """
@@ -77,9 +97,12 @@ def stage(
         previous_certificate=previous[1],
         previous_key=Sealed.of(previous_key.reveal()) if previous_key else None,
         previous_key_spki_sha256=previous[2],
+        certificate_request=certificate_request,
         requested_by_id=user.pk if user is not None else None,
         created_at=now,
     )
+    if source in (RotationSource.ISSUED, RotationSource.RENEWED):
+        _remember_candidate(rotation)
     enter(rotation, RotationState.STAGED, user=user, due_at=now)
     _forget_all_but_newest(locked)
     transaction.on_commit(partial(go_on, rotation), robust=True)
@@ -127,13 +150,11 @@ def confirm(*, rotation: Rotation, user: Actor | None) -> Rotation:
     """
     found = _in_state(rotation, RotationState.READY, code="not_ready", message="Only what is ready can be confirmed.")
     found.is_confirmed = True
-    now = timezone.now()
-    is_fresh = found.probed_at is not None and now - PROBE_IS_FRESH_FOR <= found.probed_at <= now
-    if is_fresh and not is_probe_outdated(found):
+    if _is_probe_fresh(found):
         promote(found, user=user)
     else:
         message = "Confirmed; the probe is old, so it is repeated first."
-        enter(found, RotationState.STAGED, user=user, code="confirmed", message=message, due_at=now)
+        enter(found, RotationState.STAGED, user=user, code="confirmed", message=message, due_at=timezone.now())
     transaction.on_commit(partial(go_on, found), robust=True)
     return found
 
@@ -141,6 +162,9 @@ def confirm(*, rotation: Rotation, user: Actor | None) -> Rotation:
 @transaction.atomic
 def promote_refused(*, rotation: Rotation, reason: str, user: Actor | None) -> Rotation:
     """Promote what an upstream refused, for a reason. Upstreams that refused it do not count in the watch.
+
+    At once when its probe is fresh and the host was not changed since; else it is probed again, and promoted by itself
+    unless an upstream refuses it that did not when the reason was given.
 
     Raises RotationConflict (`not_refused`), ValidationError (`override_reason`).
     """
@@ -150,8 +174,13 @@ def promote_refused(*, rotation: Rotation, reason: str, user: Actor | None) -> R
         raise ValidationError({"override_reason": ValidationError(message, code="reason_required")})
     message = "Only what an upstream refused needs a reason."
     found = _in_state(rotation, RotationState.REFUSED, code="not_refused", message=message)
-    found.override_reason = text
-    promote(found, user=user)
+    found.override_reason, found.is_confirmed = text, True
+    found.override_admits = not_admitting(found)
+    if _is_probe_fresh(found):
+        promote(found, user=user)
+    else:
+        message = "To be promoted for a reason; the probe is old, so it is repeated first."
+        enter(found, RotationState.STAGED, user=user, code="overridden", message=message, due_at=timezone.now())
     transaction.on_commit(partial(go_on, found), robust=True)
     return found
 
@@ -170,11 +199,18 @@ def probe_again(*, rotation: Rotation, user: Actor | None) -> Rotation:
 @transaction.atomic
 def cancel(*, rotation: Rotation, user: Actor | None) -> Rotation:
     """Forget a candidate that is not in use yet, and its key. Raises RotationConflict (`in_use`)."""
-    states = (RotationState.STAGED, RotationState.PROBING, RotationState.READY, RotationState.REFUSED)
     message = "It is in use or over: there is nothing to cancel. To go back, rotate to the other certificate."
-    found = _in_state(rotation, *states, code="in_use", message=message)
+    found = _in_state(rotation, *BEFORE_PROMOTION, code="in_use", message=message)
     enter(found, RotationState.CANCELLED, user=user, code="cancelled")
     return found
+
+
+def cancel_of_hosts(host_ids: Collection[uuid.UUID], *, user: Actor | None) -> None:
+    """To be called before hosts are deleted: what the local CA issued for them and is not in use has no key then."""
+    waiting = Rotation.objects.filter(host__in=host_ids, state__in=BEFORE_PROMOTION).select_related("host")
+    for rotation in waiting:
+        message = "Its host was deleted."
+        enter(rotation, RotationState.CANCELLED, user=user, code="host_deleted", message=message)
 
 
 def go_on(rotation: Rotation) -> None:
@@ -187,6 +223,12 @@ def go_on(rotation: Rotation) -> None:
     except OperationalError as error:
         # The error's text may hold the URL, and that a password.
         logger.error("a rotation was not queued: %s", type(error).__name__)
+
+
+def _is_probe_fresh(rotation: Rotation) -> bool:
+    now = timezone.now()
+    is_recent = rotation.probed_at is not None and now - PROBE_IS_FRESH_FOR <= rotation.probed_at <= now
+    return is_recent and not is_probe_outdated(rotation)
 
 
 def _locked_host(host: Host) -> Host:
@@ -204,6 +246,11 @@ def _check_none_open(host: Host) -> None:
 def _forget_all_but_newest(host: Host) -> None:
     kept = host.rotations.order_by("-created_at").values_list("pk", flat=True)[:KEPT_ROTATIONS]
     host.rotations.filter(state__in=OVER).exclude(pk__in=list(kept)).delete()
+
+
+def _remember_candidate(rotation: Rotation) -> None:
+    issued = IssuedCertificate.objects.filter(fingerprint_sha256=rotation.candidate_fingerprint_sha256)
+    IssuedCandidate.objects.bulk_create([IssuedCandidate(certificate=found) for found in issued.only("pk")])
 
 
 def _in_state(rotation: Rotation, *states: RotationState, code: str, message: str) -> Rotation:
@@ -241,14 +288,13 @@ def _checked_candidate(stored: UpstreamTLSConfiguration, pair: UpstreamTLSChange
 
 
 def _renewable(host: Host) -> IssuedCertificate | None:
-    """The host's certificate, or its last successor, when the local CA issued it and can renew it."""
+    """The host's certificate when the local CA issued it and it is not revoked, or its last successor (`renewed`)."""
     configuration = UpstreamTLSConfiguration.objects.filter(host_id=host.pk).first()
     if configuration is None or not configuration.client_certificate:
         return None
     fingerprint = _fingerprint(configuration.client_certificate)
     found = IssuedCertificate.objects.for_display().filter(fingerprint_sha256=fingerprint).first()
-    last = last_renewable(found) if found and found.status != Status.REVOKED else None
-    return last if last and last.status != Status.REVOKED else None
+    return last_renewable(found) if found and found.status != Status.REVOKED else None
 
 
 def _order_like(certificate: IssuedCertificate, *, csr_pem: str) -> Order:

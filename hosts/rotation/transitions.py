@@ -6,6 +6,9 @@ Laws of this module:
 - Each step is in the rotation itself and in the audit log; what somebody should know is told.
 - What is in use goes the way of every change: `apply_changes`, the audit log, `publish_on_commit`. What somebody else
   put in use meanwhile is never overwritten.
+- A certificate of the local CA whose key goes with its rotation is revoked in the same transaction: nobody can use it
+  any more, and nothing is to be renewed, counted or alerted because of it. The request of another CA's certificate is
+  forgotten when that stays in use, and not before.
 """
 
 import datetime
@@ -20,13 +23,15 @@ from aegis_site.kernel.audit.recording import changing
 from aegis_site.kernel.audit.services import record
 from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.notifications.events import Event, EventKind, host_group, tell
-from hosts.audit import HOSTS
+from hosts.audit import CERTIFICATE_REQUESTS, HOSTS
 from hosts.models import Host
 from hosts.publish import publish_on_commit
 from hosts.rotation.models import OPEN, OVER, Rotation, RotationState
-from hosts.rotation.selectors import candidate_pair, pair_in_use, previous_pair, why_unusable
+from hosts.rotation.selectors import candidate_pair, lost_certificate, pair_in_use, previous_pair, why_unusable
+from localca.models import RevocationReason
+from localca.revocation import revoke_certificate
 from upstream_tls.changes import UpstreamTLSChanges
-from upstream_tls.models import UpstreamTLSConfiguration
+from upstream_tls.models import CertificateRequest, UpstreamTLSConfiguration
 from upstream_tls.services import apply_changes
 
 logger = logging.getLogger(__name__)
@@ -35,6 +40,13 @@ logger = logging.getLogger(__name__)
 ROTATION_TYPE = "rotation"
 PROMOTED = "certificate_rotated"
 PUT_BACK = "certificate_rolled_back"
+
+# What ends a rotation without its candidate in use; FAILED is among them because it mostly is not.
+_WITHOUT_CANDIDATE = (RotationState.ROLLED_BACK, RotationState.CANCELLED, RotationState.FAILED)
+# So many of the last steps may be the one that is taken again: each round of probes has two.
+_STEPS_OF_ROUND = 2
+# Years of a renewal that is refused for another reason each time. The first step stays.
+MAX_STEPS = 200
 
 WATCH = datetime.timedelta(seconds=60)
 WATCH_EVERY = datetime.timedelta(seconds=2)
@@ -64,11 +76,15 @@ def enter(
     message: str = "",
     due_at: datetime.datetime | None = None,
 ) -> None:
-    """Go to `state`, note the step and save. `due_at`: when the sweep goes on. The same step again is only counted."""
+    """Go to `state`, note the step and save. `due_at`: when the sweep goes on.
+
+    A step that is taken again in the next round of probes is listed once, with how often; the audit log has it each
+    time, and somebody is told the first time. What is taken again at once, as after a process died, is only counted.
+    """
     now = timezone.now()
+    if state in _WITHOUT_CANDIDATE:
+        message = f"{message} {_revoke_lost(rotation, user=user)}".strip()
     message = message[:1000]
-    last = rotation.steps[-1] if rotation.steps else None
-    is_repeated = last is not None and (last["state"], last["code"]) == (state, code)
     rotation.state, rotation.code, rotation.message, rotation.due_at = state, code, message, due_at
     if state in OVER:
         rotation.ended_at = now
@@ -76,15 +92,20 @@ def enter(
         rotation.candidate_key = rotation.previous_key = None
     by = user.get_username() if user is not None else ""
     step = {"at": now.isoformat(), "state": str(state), "by": by, "code": code, "message": message, "times": 1}
-    if last is not None and is_repeated:
-        step["times"] = last["times"] + 1
-        rotation.steps.pop()
+    recent = rotation.steps[-_STEPS_OF_ROUND:]
+    same = [one for one in recent if (one["state"], one["code"], one["by"]) == (state, code, by)]
+    is_at_once = bool(same) and recent[-1] in same
+    for one in same:
+        step["times"] += one["times"]
+        rotation.steps.remove(one)
     rotation.steps.append(step)
+    del rotation.steps[1 : 1 - MAX_STEPS]
     rotation.save()
-    if is_repeated:
-        return
-    _note(rotation, state, user=user)
-    logger.info("rotation %s of host %s: %s %s", rotation.pk, rotation.host_id, state, code)
+    if not is_at_once:
+        _record(rotation, state, user=user)
+        logger.info("rotation %s of host %s: %s %s", rotation.pk, rotation.host_id, state, code)
+    if not same:
+        _tell(rotation, state)
 
 
 def promote(rotation: Rotation, *, user: Actor | None) -> None:
@@ -120,6 +141,7 @@ def roll_back(rotation: Rotation, *, code: str, message: str) -> None:
     unusable = why_unusable(rotation.previous_certificate, now=timezone.now()) if rotation.previous_enabled else None
     if unusable:
         text = f"{message} Not rolled back, the previous certificate is of no use: {unusable[1]}"
+        _forget_request(rotation)
         enter(rotation, RotationState.FAILED, user=None, code="previous_unusable", message=text)
         return
     try:
@@ -130,6 +152,7 @@ def roll_back(rotation: Rotation, *, code: str, message: str) -> None:
         apply_changes(configuration, changes)
     except (AegisError, ValidationError) as error:
         text = f"{message} Not rolled back: {text_of(error)}"
+        _forget_request(rotation)
         enter(rotation, RotationState.FAILED, user=None, code="not_applicable", message=text)
         return
     _put_in_use(rotation, configuration, user=None, action=PUT_BACK)
@@ -147,6 +170,7 @@ def drain(rotation: Rotation) -> None:
     drain_s = rotation.host.traffic_configuration.tunnel_drain_s
     until = (rotation.promoted_at or timezone.now()) + datetime.timedelta(seconds=drain_s)
     message = f"Connections of the previous identity are closed by {until:%H:%M:%S} UTC."
+    _forget_request(rotation)
     enter(rotation, RotationState.DRAINING, user=None, message=message, due_at=max(until, timezone.now()))
 
 
@@ -171,8 +195,30 @@ def _put_in_use(
     publish_on_commit([host.pk])
 
 
-def _note(rotation: Rotation, state: RotationState, *, user: Actor | None) -> None:
-    """One entry in the audit log and, for what somebody should know, a notification."""
+def _forget_request(rotation: Rotation) -> None:
+    """The candidate stays in use, so that its key is needed nowhere else."""
+    if rotation.certificate_request_id is None:
+        return
+    with changing(CERTIFICATE_REQUESTS, [rotation.certificate_request_id], user=None):
+        CertificateRequest.objects.filter(pk=rotation.certificate_request_id).delete()
+    rotation.certificate_request = None
+
+
+def _revoke_lost(rotation: Rotation, *, user: Actor | None) -> str:
+    """Revokes the candidate when its key is gone after this. Returns what an operator has to know, which is nothing
+    unless its CA cannot sign: that must not keep anybody from cancelling."""
+    if (lost := lost_certificate(rotation)) is None:
+        return ""
+    try:
+        revoke_certificate(certificate=lost, reason=RevocationReason.CESSATION_OF_OPERATION, user=user)
+    except AegisError as error:
+        logger.warning("certificate %s of rotation %s was not revoked: %s", lost.pk, rotation.pk, error.message)
+        return f"Its certificate could not be revoked, though its key is gone: {error.message}"
+    return ""
+
+
+def _record(rotation: Rotation, state: RotationState, *, user: Actor | None) -> None:
+    """One entry in the audit log."""
     facts = {"certificate": rotation.candidate_fingerprint_sha256, "code": rotation.code, "message": rotation.message}
     if rotation.override_reason:
         facts["override_reason"] = rotation.override_reason
@@ -184,11 +230,15 @@ def _note(rotation: Rotation, state: RotationState, *, user: Actor | None) -> No
         target_name=rotation.host.name,
         changes=differences({}, {name: value for name, value in facts.items() if value}),
     )
+
+
+def _tell(rotation: Rotation, state: RotationState) -> None:
+    """A notification of what somebody should know."""
     if state in _TITLES:
         tell(
             Event(
                 kind=EventKind.ROTATION if state == RotationState.DRAINING else EventKind.ROTATION_FAILED,
-                subject=f"rotation:{rotation.pk}:{state}",
+                subject=_subject(rotation, state),
                 group=host_group(rotation.host_id),
                 title=_TITLES[state].format(host=rotation.host.name),
                 text=rotation.message,
@@ -197,6 +247,15 @@ def _note(rotation: Rotation, state: RotationState, *, user: Actor | None) -> No
                 details={"Code": rotation.code} if rotation.code else {},
             )
         )
+
+
+def refusal_subject(rotation: Rotation) -> str:
+    """Of what is told of its refusal: whoever tells it again uses this."""
+    return _subject(rotation, RotationState.REFUSED)
+
+
+def _subject(rotation: Rotation, state: RotationState) -> str:
+    return f"rotation:{rotation.pk}:{state}"
 
 
 def page_of(rotation: Rotation) -> str:

@@ -1,6 +1,9 @@
 """Rotations of a running Aegis, before a real nginx whose trust changes."""
 
 import asyncio
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -26,7 +29,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory, server_ca: Authority, cli
     directory = tmp_path_factory.mktemp("rotating")
     server = server_ca.server(UPSTREAM_NAME)
     pem = client_ca.pem + OTHER_CA.pem
-    with Nginx(directory, server=server, client_ca_pem=pem, is_reloadable=True) as running:
+    with Nginx(directory, server=server, client_ca_pem=pem, is_reloadable=True, forbidden="CN=stranger") as running:
         yield running
 
 
@@ -76,6 +79,43 @@ def test_a_candidate_that_is_refused_is_never_presented(
     eventually(lambda: presented(aegis, host) == "CN=previous", within_s=10)
     found = aegis.api("GET", rotation).json
     assert (found["state"], found["code"]) == ("rolled_back", "client_certificate_rejected")
+
+
+def test_an_application_that_refuses_the_new_identity_has_it_rolled_back(aegis: Instance, host: dict[str, Any]) -> None:
+    """Under load, within ten seconds: it answers 403 where no probe asks. What was counted is what was sent."""
+    answers: Counter[int] = Counter()
+    is_over = threading.Event()
+
+    def load() -> None:
+        while not is_over.wait(0.01):
+            answers[aegis.proxy(host["domains"][0], "/account").status] += 1
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(load)
+        try:
+            eventually(lambda: answers[200] > 100, within_s=20)
+            rotation = stage(aegis, host, OTHER_CA.client("stranger"))
+            eventually(lambda: answers[403] > 0, within_s=10)
+            refused_s = time.monotonic()
+            eventually(lambda: state(aegis, rotation) == "rolled_back", within_s=10)
+            assert time.monotonic() - refused_s < 10
+            admitted = answers[200]
+            eventually(lambda: answers[200] > admitted, within_s=5)
+        finally:
+            is_over.set()
+        asking.result()
+    found = aegis.api("GET", rotation).json
+    assert found["code"] == "errors_rose"
+    assert "requests with the new certificate failed" in found["message"]
+    # And the one with which the host was seen to be there.
+    sent = (answers.total() + 1, answers[403], 0)
+    eventually(lambda: counted(aegis, host) == sent, within_s=15)
+
+
+def counted(aegis: Instance, host: dict[str, Any]) -> tuple[int, int, int]:
+    """Requests, refusals and errors of the last hour."""
+    total = aegis.api("GET", f"hosts/{host['id']}/traffic").json["total"]
+    return total["requests"], total["client_errors"], total["server_errors"]
 
 
 def under_load(

@@ -1,18 +1,26 @@
 """The pages of rotations, as a browser gets them."""
 
+import datetime
 from typing import Any
 
 import pytest
+import time_machine
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
+from hosts.certificate_requests import request_certificate, rotate_to_signed_certificate
 from hosts.models import Host
 from hosts.rotation.models import Rotation
+from hosts.rotation.services import cancel
+from hosts.services import install_issued_certificate
 from localca.models import IssuedCertificate
 from tests.hosts.examples import make_host
-from tests.hosts.rotation.examples import NEW, OLD, again, in_use, next_step, plain_host, staged
+from tests.hosts.rotation.examples import NEW, NEW_CA, OLD, again, in_use, next_step, plain_host, staged
+from tests.support.signing_requests import signed_by
+from upstream_tls.certificate_requests import Wish
 
 pytestmark = pytest.mark.django_db
 
@@ -122,6 +130,52 @@ def test_a_refused_one_can_be_promoted_for_a_reason(admin_client: Client) -> Non
     assert "&lt;b&gt;the upstream is next" in page(admin_client, page_url(rotation))
     assert "nothing to cancel" in do(admin_client, rotation, "cancel")
     assert "Nothing was chosen" in do(admin_client, rotation, "dance")
+
+
+def test_a_page_on_which_somebody_may_write_stays(admin_client: Client) -> None:
+    """A refused renewal is probed again by itself in hours; until then the page must not lose what is being typed."""
+    rotation = staged(plain_host(), is_manual=True)
+    Rotation.objects.update(state="refused", due_at=timezone.now() + datetime.timedelta(hours=1))
+    assert 'http-equiv="refresh"' not in page(admin_client, page_url(rotation))
+
+
+def test_what_holds_renewal_up_is_said(admin_client: Client) -> None:
+    """On the host's page, on that of its rotations, and on that of the rotation."""
+    host = plain_host()
+    certificate = install_issued_certificate(host=host, user=None)
+    rotation = staged(host, is_manual=True)
+    urls = [list_url(host), page_url(rotation), reverse("admin:hosts_host_change", args=[host.pk])]
+    assert not [url for url in urls if "Not renewed" in page(admin_client, url)]
+    with time_machine.travel(certificate.not_after - datetime.timedelta(days=30), tick=False):
+        admin_client.force_login(User.objects.get(username="admin"))
+        for url in urls:
+            text = page(admin_client, url)
+            assert f'ends on\n  <time datetime="{certificate.not_after.isoformat()}' in text
+            assert "ready to promote: confirm or cancel it" in text
+
+
+def test_the_request_of_a_rotation_is_left_to_it(admin_client: Client) -> None:
+    """Its page leads to the rotation, and neither installs nor deletes; pages of the host say so too."""
+    host = plain_host()
+    made = request_certificate(host=host, wish=Wish(common_name="orders"), user=None)
+    chain_pem = signed_by(NEW_CA, made.csr)
+    rotation = rotate_to_signed_certificate(request=made, chain_pem=chain_pem, user=None)
+    url = reverse("admin:hosts_certificate_request", args=[host.pk, made.pk])
+    delete_url = reverse("admin:hosts_certificate_request_delete", args=[host.pk, made.pk])
+    text = page(admin_client, url)
+    assert page_url(rotation) in text
+    assert "Its certificate is tried" in text
+    assert delete_url not in text
+    assert url in page(admin_client, page_url(rotation))
+    assert "tries its certificate" in page(admin_client, reverse("admin:hosts_host_client_certificate", args=[host.pk]))
+    assert "In a rotation" in page(admin_client, reverse("admin:hosts_host_change", args=[host.pk]))
+    for response in (
+        admin_client.post(delete_url, follow=True),
+        admin_client.post(url, {"certificate": chain_pem}, follow=True),
+    ):
+        assert "wait for its end, or cancel it first" in response.content.decode()
+    cancel(rotation=again(rotation), user=None)
+    assert delete_url in page(admin_client, url)
 
 
 def test_cancelling_and_probing_again(admin_client: Client) -> None:

@@ -7,23 +7,26 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import time_machine
 from django.db import DatabaseError, connection
+from django.db.models import Case, When
 
 from aegis_site.kernel.notifications.models import NotedEvent
 from hosts.models import Host
 from hosts.rotation import renewal, services
 from hosts.rotation.models import Rotation, RotationSource, RotationState
-from hosts.rotation.renewal import JITTER, is_due, renew_due
+from hosts.rotation.renewal import JITTER, held_up, is_due, renew_due
 from hosts.rotation.selectors import last_renewable
-from hosts.rotation.services import cancel
-from hosts.rotation.transitions import enter
-from hosts.services import install_issued_certificate
+from hosts.rotation.services import cancel, stage
+from hosts.rotation.transitions import enter, page_of
+from hosts.services import delete_host, install_issued_certificate
 from hosts.tasks import renew_client_certificates
-from localca.models import IssuedCertificate, RevocationReason
+from localca.models import CertificateAuthority, IssuedCertificate, RevocationReason, Status
 from localca.revocation import revoke_certificate
-from localca.services import renew_certificate
-from tests.hosts.rotation.examples import next_step, plain_host
+from localca.services import issue_client_certificate, renew_certificate
+from tests.hosts.rotation.examples import NEW_CA, again, next_step, plain_host, staged
 from tests.support.database import Installation, finished
+from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import UpstreamTLSConfiguration
 
 pytestmark = pytest.mark.django_db
@@ -85,37 +88,25 @@ def test_who_is_left_alone() -> None:
     _, renewed = host_of_the_ca("renewed")
     renew_certificate(certificate=renewed, user=None)
     count = IssuedCertificate.objects.count()
-    assert renew_due(now=late(first)) == 0
+    for _ in range(2):
+        assert renew_due(now=late(first)) == 0
     assert IssuedCertificate.objects.count() == count
-    assert not NotedEvent.objects.filter(title__contains="could not").exists()
+    # The host still presents the old one: somebody has to know.
+    event = NotedEvent.objects.get(title__contains="could not")
+    assert event.title == "The client certificate of renewed could not be renewed"
+    assert "by hand" in event.text
 
 
-def test_a_successor_whose_key_is_lost_has_a_successor() -> None:
-    """After a renewal that was cancelled there is another one, not at once, with a key that is there."""
+def test_a_renewal_that_was_cancelled_ends_no_renewals() -> None:
+    """Its key is lost and its certificate revoked; the next one, not at once, says what the one in use says."""
     host, old = host_of_the_ca()
     assert renew_due(now=late(old)) == 1
     cancel(rotation=Rotation.objects.get(), user=None)
     lost = IssuedCertificate.objects.get(renewed_from=old)
-    ended = Rotation.objects.get().ended_at
-    assert ended is not None
+    assert lost.status == Status.REVOKED
     Rotation.objects.update(ended_at=late(old))
     assert renew_due(now=late(old)) == 0
     assert renew_due(now=late(old) + 16 * DAY) == 0
-    assert renew_due(now=late(old) + 17 * DAY) == 1
-    rotation = Rotation.objects.open().get()
-    assert rotation.candidate_fingerprint_sha256 == IssuedCertificate.objects.get(renewed_from=lost).fingerprint_sha256
-    assert next_step(rotation).state == RotationState.WATCHING
-    assert presented(host) == rotation.candidate_fingerprint_sha256
-
-
-def test_a_successor_that_was_lost_and_revoked_ends_no_renewals() -> None:
-    """A careful operator revokes what was cancelled; the certificate in use still ends, so the host gets another."""
-    host, old = host_of_the_ca()
-    assert renew_due(now=late(old)) == 1
-    cancel(rotation=Rotation.objects.get(), user=None)
-    lost = IssuedCertificate.objects.get(renewed_from=old)
-    revoke_certificate(certificate=lost, reason=RevocationReason.SUPERSEDED, user=None)
-    Rotation.objects.update(ended_at=late(old))
     assert renew_due(now=late(old) + 17 * DAY) == 1
     rotation = Rotation.objects.open().get()
     assert rotation.source == RotationSource.RENEWED
@@ -127,8 +118,27 @@ def test_a_successor_that_was_lost_and_revoked_ends_no_renewals() -> None:
     assert not NotedEvent.objects.filter(title__contains="could not").exists()
 
 
-def test_hosts_that_share_a_certificate_get_one_each() -> None:
-    """Keys are not copied."""
+def test_a_lost_successor_that_could_not_be_revoked_has_a_successor() -> None:
+    """Its CA had no key at that moment: it stays valid, and the next one is its successor, with a key that is there."""
+    host, old = host_of_the_ca()
+    assert renew_due(now=late(old)) == 1
+    lost = IssuedCertificate.objects.get(renewed_from=old)
+    authority = CertificateAuthority.objects.get()
+    key = authority.private_key
+    CertificateAuthority.objects.update(is_active=False, private_key=None)
+    cancelled = cancel(rotation=Rotation.objects.get(), user=None)
+    assert "could not be revoked" in cancelled.message
+    authority.private_key = key
+    authority.save()
+    Rotation.objects.update(ended_at=late(old))
+    assert renew_due(now=late(old) + 17 * DAY) == 1
+    rotation = Rotation.objects.open().get()
+    assert rotation.candidate_fingerprint_sha256 == IssuedCertificate.objects.get(renewed_from=lost).fingerprint_sha256
+    assert next_step(rotation).state == RotationState.WATCHING
+    assert presented(host) == rotation.candidate_fingerprint_sha256
+
+
+def shared_by_two() -> tuple[Host, Host, IssuedCertificate]:
     host, old = host_of_the_ca()
     other = plain_host("other")
     shared = UpstreamTLSConfiguration.objects.get(host=host)
@@ -136,11 +146,84 @@ def test_hosts_that_share_a_certificate_get_one_each() -> None:
     configuration.client_certificate, configuration.client_key = shared.client_certificate, shared.client_key
     configuration.client_key_spki_sha256 = shared.client_key_spki_sha256
     configuration.save()
+    return host, other, old
+
+
+def test_hosts_that_share_a_certificate_get_one_each() -> None:
+    """Keys are not copied."""
+    _, _, old = shared_by_two()
     assert renew_due(now=late(old)) == 2
     first, second = Rotation.objects.all()
     assert first.candidate_key_spki_sha256 != second.candidate_key_spki_sha256
     for rotation in (first, second):
         assert next_step(rotation).state == RotationState.WATCHING
+
+
+@pytest.mark.parametrize("is_host_deleted", [True, False])
+def test_who_shares_a_certificate_is_renewed_whatever_became_of_the_other(is_host_deleted: bool) -> None:
+    """The host that has the successor is deleted, or its rotation forgotten: no person has that key all the same."""
+    host, other, old = shared_by_two()
+    Host.objects.filter(pk=other.pk).update(enabled=False)
+    assert renew_due(now=late(old)) == 1
+    next_step(Rotation.objects.get())
+    Rotation.objects.all().delete()
+    if is_host_deleted:
+        delete_host(host=host, user=None)
+    Host.objects.update(enabled=Case(When(pk=other.pk, then=True), default=False))
+    assert renew_due(now=late(old)) == 1
+    assert Rotation.objects.get().host_id == other.pk
+
+
+def test_a_rotation_that_waits_for_a_person_is_told_as_long_as_it_holds_renewal_up() -> None:
+    """At once, then daily, with what to do; never replaced. The pages of the host say so as well."""
+    host, old = host_of_the_ca()
+    leaf = NEW_CA.client("waiting", not_after=old.not_after)
+    rotation = staged(host, leaf, is_manual=True)
+    assert held_up(host.pk, now=old.not_before) is None
+    due_since = old.not_after - 120 * DAY
+    for hours in (0, 1, 23, 25):
+        assert renew_due(now=due_since + datetime.timedelta(hours=hours)) == 0
+    first, second = NotedEvent.objects.filter(kind="rotation_failed").order_by("at")
+    assert second.at - first.at == datetime.timedelta(hours=25)
+    assert first.title == "The client certificate of orders is not renewed: a rotation is in the way"
+    assert first.text.endswith("is ready to promote. Confirm or cancel it.")
+    assert f"ends on {old.not_after:%Y-%m-%d}" in first.text
+    assert first.path == page_of(rotation)
+    due = held_up(host.pk, now=late(old))
+    assert due is not None
+    assert (due.waits_for, due.certificate) == (rotation, old)
+    assert again(rotation).state == RotationState.READY
+
+
+def test_a_refusal_that_lasts_is_told_daily_while_renewal_is_due() -> None:
+    """Its first day is that of the refusal itself; what is still under way holds nothing up."""
+    host, old = host_of_the_ca()
+    renew_due(now=late(old))
+    renew_due(now=late(old))
+    assert not NotedEvent.objects.filter(kind="rotation_failed").exists()
+    rotation = Rotation.objects.select_related("host").get()
+    with time_machine.travel(late(old), tick=False):
+        enter(rotation, RotationState.REFUSED, user=None, code="timeout", message="It hangs.", due_at=late(old))
+    for hours in (1, 23, 25, 26):
+        renew_due(now=late(old) + datetime.timedelta(hours=hours))
+    titles = NotedEvent.objects.filter(kind="rotation_failed").order_by("at").values_list("title", flat=True)
+    assert list(titles) == [
+        "The new client certificate of orders is refused by an upstream",
+        "The client certificate of orders is not renewed: a rotation is in the way",
+    ]
+    assert held_up(host.pk, now=late(old)) is not None
+
+
+def test_a_candidate_that_is_over_holds_renewal_up_no_longer() -> None:
+    """It could never be put in use: its rotation ends, and the next sweep renews."""
+    host, old = host_of_the_ca()
+    bundle = issue_client_certificate(common_name="theirs")
+    pair = UpstreamTLSChanges(client_certificate=bundle.chain_pem, client_key=bundle.key_pem.decode())
+    rotation = next_step(stage(host=host, pair=pair, is_manual=True, user=None))
+    revoke_certificate(certificate=bundle.record, reason=RevocationReason.UNSPECIFIED, user=None)
+    assert renew_due(now=late(old)) == 0
+    assert (again(rotation).state, again(rotation).code) == (RotationState.FAILED, "client_certificate_revoked")
+    assert renew_due(now=late(old)) == 1
 
 
 def test_a_ca_that_cannot_sign_is_told_once_a_day(caplog: pytest.LogCaptureFixture) -> None:
@@ -161,14 +244,15 @@ def test_a_ca_that_cannot_sign_is_told_once_a_day(caplog: pytest.LogCaptureFixtu
     assert presented(host) == old.fingerprint_sha256
 
 
-def test_one_host_costs_no_other_its_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that fails for one of them."""
+@pytest.mark.parametrize("error", [DatabaseError("disk full"), IssuedCertificate.DoesNotExist(), RuntimeError("a bug")])
+def test_one_host_costs_no_other_its_renewal(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A database that fails for one of them, a certificate that was deleted meanwhile, or a mistake of ours."""
     (_, old), (second, _) = host_of_the_ca(), host_of_the_ca("second")
     real = renewal._renew
 
     def failing(host_id: object, *arguments: object) -> bool:
         if host_id != second.pk:
-            raise DatabaseError("disk full")
+            raise error
         return real(second.pk, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(renewal, "_renew", failing)
@@ -188,12 +272,11 @@ def test_a_chain_of_lost_successors_ends() -> None:
     host, old = host_of_the_ca()
     assert last_renewable(old) == old
     renew_due(now=late(old))
-    enter(Rotation.objects.select_related("host").get(), RotationState.FAILED, user=None)
+    Rotation.objects.all().delete()
     tip = IssuedCertificate.objects.get(renewed_from=old)
     assert last_renewable(IssuedCertificate.objects.for_display().get(pk=old.pk)) == tip
     renew_certificate(certificate=tip, user=None)
     assert last_renewable(IssuedCertificate.objects.for_display().get(pk=old.pk)) is None
-    assert Rotation.objects.get().source == RotationSource.RENEWED
     assert presented(host) == old.fingerprint_sha256
 
 
@@ -232,6 +315,7 @@ import warnings; warnings.simplefilter("ignore")
 from localca.services import *
 from hosts.models import *
 from hosts.services import install_issued_certificate
+from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import UpstreamTLSConfiguration
 host = Host.objects.create(name="orders")
 host.domains.create(name="orders.example.com")

@@ -1,12 +1,15 @@
 """The steps that a rotation takes by itself, before a real nginx whose trust changes."""
 
 import datetime
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from aegis_site.kernel.audit.models import AuditEntry
@@ -16,7 +19,7 @@ from hosts.publish import publish
 from hosts.rotation import running
 from hosts.rotation.models import Rotation, RotationSource, RotationState
 from hosts.rotation.running import advance, due_rotations
-from hosts.rotation.services import cancel, promote_refused, stage
+from hosts.rotation.services import cancel, probe_again, promote_refused, stage
 from hosts.services import update_host
 from hosts.specs import HostSpec, UpstreamSpec
 from hosts.tasks import sweep_rotations
@@ -90,7 +93,7 @@ def test_a_candidate_that_is_admitted_is_put_in_use(nginx: Nginx, beside: Nginx)
     assert after_the_watch(rotation).state == RotationState.DRAINING
     assert keys_are_gone(rotation)
     assert next_step(rotation).state == RotationState.DONE
-    assert states(rotation) == ["staged", "ready", "watching", "draining", "done"]
+    assert states(rotation) == ["staged", "probing", "ready", "watching", "draining", "done"]
     entries = AuditEntry.objects.filter(target_type="rotation", target_id=str(rotation.pk)).order_by("pk")
     assert [entry.action for entry in entries] == [f"rotation_{state}" for state in states(rotation)]
     assert AuditEntry.objects.filter(action="certificate_rotated", target_id=str(host.pk)).count() == 1
@@ -133,7 +136,7 @@ def test_a_host_without_https_has_nothing_to_probe() -> None:
     update_host(host=host, spec=HostSpec(upstreams=upstreams), user=None)
     rotation = staged(host)
     assert (rotation.state, in_use(host)) == (RotationState.WATCHING, NEW_NAME)
-    assert rotation.steps[1]["code"] == "nothing_to_probe"
+    assert rotation.steps[2]["code"] == "nothing_to_probe"
     assert next_step(rotation).state == RotationState.WATCHING
 
 
@@ -254,6 +257,64 @@ def test_what_refused_it_before_does_not_count_afterwards(nginx: Nginx, beside: 
     assert next_step(rotation).state == RotationState.ROLLED_BACK
 
 
+@pytest.fixture
+def hanging() -> Iterator[list[int]]:
+    """Ports of upstreams that take a connection and say nothing."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(60)]
+        yield [server.getsockname()[1] for server in sockets]
+
+
+def test_upstreams_that_hang_do_not_delay_a_roll_back(nginx: Nginx, hanging: list[int]) -> None:
+    """One of sixty-one refuses: it is tried with the previous identity at once, and the others are not waited for."""
+    host = host_before(nginx)
+    rotation = staged(host)
+    ports = [*hanging, nginx.port]
+    specs = tuple(UpstreamSpec(address="127.0.0.1", port=port) for port in ports)
+    host = update_host(host=host, spec=HostSpec(upstreams=specs), user=None)
+    probes = [{**rotation.probes[0], "upstream": str(upstream.pk)} for upstream in host.upstreams.all()]
+    Rotation.objects.update(probes=probes)
+    nginx.trust(OLD_CA.pem)
+    begun = time.monotonic()
+    rotation = next_step(rotation)
+    assert (rotation.state, in_use(host)) == (RotationState.ROLLED_BACK, OLD_NAME)
+    assert time.monotonic() - begun < running.WATCH_TIMEOUT_S
+
+
+def test_rounds_begin_every_two_seconds(nginx: Nginx) -> None:
+    """However long the one before took; the next is due at once after one that took longer."""
+    rotation = staged(host_before(nginx))
+    before = timezone.now()
+    rotation = next_step(rotation)
+    assert rotation.due_at is not None
+    assert before + 2 * SECOND <= rotation.due_at <= timezone.now() + 2 * SECOND
+
+
+def test_an_old_override_is_tried_again(nginx: Nginx, beside: Nginx) -> None:
+    """What refused when the reason was given may refuse; what refuses only since ends the override."""
+    host = host_before(nginx, beside)
+    beside.trust(OLD_CA.pem)
+    rotation = staged(host)
+    Rotation.objects.update(probed_at=timezone.now() - HOUR)
+    rotation = promote_refused(rotation=rotation, reason="that one is next", user=None)
+    assert (rotation.state, rotation.code, in_use(host)) == (RotationState.STAGED, "overridden", OLD_NAME)
+    nginx.trust(OLD_CA.pem)
+    rotation = next_step(rotation)
+    assert (rotation.state, rotation.override_reason, in_use(host)) == (RotationState.REFUSED, "", OLD_NAME)
+    assert str(nginx.port) in rotation.message
+    assert "did not refuse when a reason" in rotation.message
+    nginx.trust(pem_of(OLD_CA, NEW_CA))
+    rotation = next_step(probe_again(rotation=rotation, user=None))
+    assert rotation.state == RotationState.REFUSED  # of the former override nothing is left
+    update_host(host=host, spec=HostSpec(websockets=False), user=None)
+    rotation = promote_refused(rotation=rotation, reason="that one is next", user=None)
+    assert rotation.state == RotationState.STAGED
+    rotation = next_step(rotation)
+    assert (rotation.state, in_use(host)) == (RotationState.WATCHING, NEW_NAME)
+    entry = AuditEntry.objects.filter(action="rotation_watching").get()
+    assert {"field": "override_reason", "before": None, "after": "that one is next"} in entry.changes
+
+
 def test_a_step_is_taken_once() -> None:
     """The second of two finds nothing to do; a step whose process died is taken again when its time is over."""
     rotation = stage(host=plain_host(), pair=pair(NEW), user=None)
@@ -266,41 +327,41 @@ def test_a_step_is_taken_once() -> None:
     assert again(rotation).state == RotationState.WATCHING
 
 
-def test_what_is_cancelled_while_it_is_claimed_stays_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the claim and the step there is a moment for others."""
+@pytest.mark.parametrize(("name", "claimed"), [("_time_for", []), ("_probe", ["probing"])])
+def test_what_is_cancelled_meanwhile_stays_cancelled(
+    monkeypatch: pytest.MonkeyPatch, name: str, claimed: list[str]
+) -> None:
+    """Between reading, the claim and the step there are moments for others."""
     rotation = stage(host=plain_host(), pair=pair(NEW), user=None)
-    real = QuerySet.update
+    real = getattr(running, name)
 
-    def overtaken(rows: "QuerySet[Rotation]", **values: object) -> int:
-        count = real(rows, **values)
-        if "due_at" in values:
-            monkeypatch.undo()
-            cancel(rotation=again(rotation), user=None)
-        return count
+    def overtaken(*arguments: object) -> object:
+        cancel(rotation=again(rotation), user=None)
+        return real(*arguments)
 
-    monkeypatch.setattr(QuerySet, "update", overtaken)
+    monkeypatch.setattr(running, name, overtaken)
     advance(rotation.pk)
-    assert states(rotation) == [RotationState.STAGED, RotationState.CANCELLED]
+    assert states(rotation) == ["staged", *claimed, "cancelled"]
 
 
 def test_an_identity_that_is_replaced_at_the_end_of_its_watch(nginx: Nginx, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another one was put in use during the last round: it is not said that the candidate stays."""
     host = host_before(nginx)
     rotation = staged(host)
-    real = running.probing.run
+    real = running.refused_in_traffic
 
-    def replaced(*arguments: object, **values: object) -> object:
+    def replaced(watched: Rotation) -> Any:
         monkeypatch.undo()
         update_host(host=host, spec=HostSpec(upstream_tls=pair(OLD)), user=None)
-        return real(*arguments, **values)  # type: ignore[arg-type]
+        return real(watched)
 
-    monkeypatch.setattr(running.probing, "run", replaced)
+    monkeypatch.setattr(running, "refused_in_traffic", replaced)
     rotation = after_the_watch(rotation)
     assert (rotation.state, rotation.code) == (RotationState.CANCELLED, "superseded")
     assert in_use(host) == OLD_NAME
 
 
-@pytest.mark.parametrize(("upstreams", "probing_s", "watching_s"), [(1, 9.5, 10), (25, 9.5, 10), (100, 29, 17)])
+@pytest.mark.parametrize(("upstreams", "probing_s", "watching_s"), [(1, 9.5, 10), (25, 9.5, 10), (100, 29, 10)])
 def test_a_step_has_a_deadline(upstreams: int, probing_s: float, watching_s: float) -> None:
     """So long the sweep waits for a process that has died."""
     host = plain_host()
@@ -356,7 +417,7 @@ def test_a_clock_that_was_set_back_stops_nothing(nginx: Nginx) -> None:
 
 
 def test_a_refused_renewal_is_tried_again_by_itself(nginx: Nginx) -> None:
-    """After five minutes, then twice as long; the steps are counted, not listed, and told once."""
+    """After five minutes, then twice as long; each is audited, but listed and told once."""
     host = host_before(nginx)
     nginx.trust(OLD_CA.pem)
     rotation = next_step(stage(host=host, pair=pair(NEW), source=RotationSource.RENEWED, user=None))
@@ -365,7 +426,10 @@ def test_a_refused_renewal_is_tried_again_by_itself(nginx: Nginx) -> None:
     rotation = next_step(rotation)
     assert rotation.due_at is not None
     assert datetime.timedelta(minutes=9) < rotation.due_at - timezone.now() < datetime.timedelta(minutes=10)
-    assert (states(rotation), rotation.steps[-1]["times"]) == (["staged", "refused"], 2)
+    assert states(rotation) == ["staged", "probing", "refused"]
+    assert [step["times"] for step in rotation.steps] == [1, 2, 2]
+    audited = AuditEntry.objects.filter(target_id=str(rotation.pk)).order_by("pk").values_list("action", flat=True)
+    assert list(audited) == ["rotation_staged", *["rotation_probing", "rotation_refused"] * 2]
     assert NotedEvent.objects.filter(kind="rotation_failed").count() == 1
     nginx.trust(NEW_CA.pem)
     assert (next_step(rotation).state, in_use(host)) == (RotationState.WATCHING, NEW_NAME)

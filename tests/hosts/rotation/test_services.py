@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
@@ -15,22 +16,26 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from aegis_site.kernel.audit.models import AuditEntry
 from aegis_site.kernel.keyring import SecretUnreadable
+from hosts.expiry.timeline import expiring
 from hosts.models import Host
 from hosts.rotation import services
 from hosts.rotation.models import Rotation, RotationSource, RotationState
 from hosts.rotation.new_keys import key_like
 from hosts.rotation.running import due_rotations
 from hosts.rotation.services import RotationConflict, cancel, confirm, issue, probe_again, promote_refused, stage
-from hosts.services import install_issued_certificate, update_host
+from hosts.services import delete_host, install_issued_certificate, install_pair, update_host
 from hosts.specs import HostSpec
 from hosts.tasks import advance_rotation
 from localca.keys import KeyType
-from localca.models import CertificateAuthority, IssuedCertificate, Purpose, RevocationReason
+from localca.models import CertificateAuthority, IssuedCertificate, Purpose, RevocationReason, Status
 from localca.orders import Order
-from localca.services import ensure_authority, issue_certificate
+from localca.retirement import readiness_of
+from localca.revocation import current_list
+from localca.services import ensure_authority, issue_certificate, issue_client_certificate
 from tests.hosts.rotation.examples import NEW, NEW_CA, OLD, again, in_use, next_step, pair, plain_host, staged
 from tests.support.certificates import expired, not_yet_valid
 from upstream_tls.changes import UpstreamTLSChanges
+from upstream_tls.models import UpstreamTLSConfiguration
 
 pytestmark = pytest.mark.django_db
 
@@ -139,18 +144,16 @@ def test_old_rotations_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_successor_that_was_lost_is_renewed_on_request() -> None:
-    """Its subject stays; one that was revoked is not: then it is a new certificate."""
+    """It was revoked, so that there is a new certificate that says the same; so it is whoever revoked it."""
     host = plain_host()
-    record = install_issued_certificate(host=host, user=None)
-    cancel(rotation=issue(host=host, user=None), user=None)
-    lost = IssuedCertificate.objects.get(renewed_from=record)
-    cancel(rotation=issue(host=host, user=None), user=None)
-    next_one = IssuedCertificate.objects.get(renewed_from=lost)
-    IssuedCertificate.objects.filter(pk=next_one.pk).update(
-        revoked_at=timezone.now(), revocation_reason=RevocationReason.UNSPECIFIED
-    )
-    issue(host=host, user=None)
-    assert IssuedCertificate.objects.filter(renewed_from=None).count() == 2
+    order = Order(purpose=Purpose.CLIENT, common_name="billing", subject_alt_names=("URI:spiffe://x/billing",))
+    bundle = issue_certificate(order=order, user=None)
+    install_pair(host=host, chain_pem=bundle.chain_pem, key_pem=bundle.key_pem, action="installed", user=None)
+    for _ in range(3):
+        rotation = cancel(rotation=issue(host=host, user=None), user=None)
+    assert rotation.candidate_facts[0].subject == "CN=billing"
+    assert rotation.candidate_facts[0].subject_alt_names == ("URI:spiffe://x/billing",)
+    assert IssuedCertificate.objects.filter(revoked_at=None).get() == bundle.record
 
 
 def test_cancelling_forgets_the_key() -> None:
@@ -161,6 +164,44 @@ def test_cancelling_forgets_the_key() -> None:
     assert in_use(host) == "CN=old identity"
     assert next_step(rotation).state == RotationState.CANCELLED
     assert staged(host).state == RotationState.WATCHING
+
+
+def test_a_certificate_whose_key_is_forgotten_is_revoked() -> None:
+    """With its rotation, by who ended that, in its CA's list; so nothing waits for it, counts it or tells its end."""
+    host, user = plain_host(), User.objects.create_user("operator")
+    rotation = cancel(rotation=issue(host=host, user=user), user=user)
+    lost = IssuedCertificate.objects.get()
+    assert (lost.status, lost.revocation_reason) == (Status.REVOKED, RevocationReason.CESSATION_OF_OPERATION)
+    assert current_list(lost.authority).revocation_list.get_revoked_certificate_by_serial_number(
+        int(lost.serial_number, 16)
+    )
+    assert AuditEntry.objects.get(action="revoked", target_id=str(lost.pk)).user == user
+    assert not [found for found in expiring(now=timezone.now()) if found.model is IssuedCertificate]
+    assert not readiness_of(lost.authority).certificates
+    assert "revoked" not in rotation.message
+    issue(host=host, user=None)
+    delete_host(host=host, user=user)
+    assert not IssuedCertificate.objects.filter(revoked_at=None).exists()
+    assert AuditEntry.objects.filter(action="rotation_cancelled", user=user).count() == 2
+
+
+def test_what_a_person_has_the_key_of_is_not_revoked() -> None:
+    """It was uploaded, though the local CA issued it: whoever did may try again."""
+    bundle = issue_client_certificate(common_name="theirs")
+    changes = UpstreamTLSChanges(client_certificate=bundle.chain_pem, client_key=bundle.key_pem.decode())
+    cancel(rotation=stage(host=plain_host(), pair=changes, user=None), user=None)
+    assert IssuedCertificate.objects.get().status == Status.VALID
+
+
+def test_what_a_host_still_presents_is_not_revoked() -> None:
+    """Somebody replaced its chain while it was watched: the rotation is over, its certificate in use."""
+    host = plain_host()
+    rotation = next_step(issue(host=host, user=None))
+    configuration = UpstreamTLSConfiguration.objects.get(host=host)
+    longer = configuration.client_certificate + ensure_authority().certificate_pem
+    UpstreamTLSConfiguration.objects.filter(host=host).update(client_certificate=longer)
+    assert next_step(rotation).code == "superseded"
+    assert IssuedCertificate.objects.get().status == Status.VALID
 
 
 def test_probing_again() -> None:

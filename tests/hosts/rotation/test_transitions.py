@@ -38,6 +38,7 @@ def test_the_same_step_again_is_counted() -> None:
         enter(rotation, RotationState.REFUSED, user=None, code="timeout", message="x" * 5000)
     assert [(step["state"], step["times"]) for step in again(rotation).steps] == [
         ("staged", 1),
+        ("probing", 1),
         ("ready", 1),
         ("refused", 3),
     ]
