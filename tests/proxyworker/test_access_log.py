@@ -8,10 +8,11 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxyworker.access_log.files import LOCK_FILE
+from proxyworker.log_files import LOCK_FILE
 from tests.proxyworker.test_service import host, read_until
 from tests.proxyworker.worker import PATIENCE_S, Upstream, Worker
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 SECRETS = b"Authorization: Bearer canary\r\nCookie: session=canary\r\nX-Secret: canary\r\n"
 
@@ -68,6 +69,31 @@ def test_two_workers_write_and_rotate_the_same_files(tmp_path: Path) -> None:
     assert len(files) > 2
     assert max(path.stat().st_size for path in files) < 20_000 + 20_000
     assert not any("canary" in path.read_text() for path in log.iterdir())
+
+
+def test_failed_attempts_have_a_file_of_their_own(tmp_path: Path) -> None:
+    """With what failed and why, by the id that the client was told; in JSON, whatever the access log's format is."""
+    log, port = tmp_path / "log", free_port()
+    with (
+        Worker(tmp_path, host(port), access_log={"destination": str(log), "form": "combined"}) as worker,
+    ):
+        answer = worker.get("app.test")
+        assert answer.status == 502
+        eventually((log / "app.test~errors.log").exists, within_s=PATIENCE_S)
+        assert worker.stop() == 0
+    (line,) = [json.loads(line) for line in (log / "app.test~errors.log").read_text().splitlines()]
+    told = dict(answer.headers)["X-Request-ID"]
+    assert f"request id: {told}" in answer.body.decode()
+    assert line.pop("time").endswith("Z")
+    assert "refused" in line.pop("reason")
+    assert line == {
+        "host": "app.test",
+        "request_id": told,
+        "upstream": f"http://127.0.0.1:{port}",
+        "phase": "connect",
+        "code": "connection_refused",
+    }
+    assert (log / "app.test.log").read_text().count(" 502 ") == 1
 
 
 def test_standard_output(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from twisted.internet.task import Clock
 from proxyworker import runtime
 from proxyworker.net.deadlines import Sweep
 from proxyworker.runtime import Configuration
-from proxyworker.snapshot import LoadedEntry, UpstreamFailure, UpstreamTLS, WorkerReport
-from proxyworker.source import FAILURES_EVERY_S, POLL_S, REPORT_EVERY_S, ConfigurationSource
+from proxyworker.snapshot import LoadedEntry, MinuteOfTraffic, UpstreamFailure, UpstreamTLS, WorkerReport
+from proxyworker.source import NEWS_EVERY_S, POLL_S, REPORT_EVERY_S, ConfigurationSource
 from tests.proxyworker.net.proxy import entry, loaded, upstream
 
 
@@ -47,6 +47,7 @@ class Worker:
         self.configuration = Configuration(loop=None, sweep=Sweep(self.clock.seconds))  # type: ignore[arg-type]
         self.first_loads = 0
         self.failures: tuple[UpstreamFailure, ...] = ()
+        self.traffic: tuple[MinuteOfTraffic, ...] = ()
         self.reported: list[WorkerReport] = []
         self.waiting: list[Callable[[], None]] | None = None
         self.source = ConfigurationSource(
@@ -59,6 +60,7 @@ class Worker:
                 generation=configuration.generation,
                 accepted=configuration.accepted_count,
                 failures=self.failures,
+                traffic=self.traffic,
             ),
             reported=self.reported.append,
             on_first_load=self._loaded,
@@ -215,7 +217,7 @@ def test_failures_are_reported_every_few_seconds_at_most(worker: Worker) -> None
         worker.failures = (failure(number),)
         worker.source.look()
     assert len(worker.feed.reports) == 1
-    worker.clock.advance(max(POLL_S, FAILURES_EVERY_S))
+    worker.clock.advance(max(POLL_S, NEWS_EVERY_S))
     assert [report.failures for report in worker.feed.reports] == [(), (failure(4),)]
     assert worker.reported == worker.feed.reports
 
@@ -249,3 +251,45 @@ def test_a_report_that_was_not_taken_is_not_reported(worker: Worker) -> None:
     worker.feed.takes_reports = True
     worker.clock.advance(POLL_S)
     assert [report.failures for report in worker.reported] == [(failure(1),)]
+
+
+TRAFFIC = (MinuteOfTraffic(host_id="h", generation=1, start_s=60, part=0, counts=(1,)),)
+
+
+def test_traffic_is_told_at_a_signal_and_not_at_each(worker: Worker) -> None:
+    """Who watches it sends one every other second; signals by the hundred are no reason for as many writes."""
+    worker.source.start()
+    told = len(worker.feed.reports)
+    worker.clock.advance(NEWS_EVERY_S)
+    worker.traffic = TRAFFIC
+    for _ in range(100):
+        worker.source.look()
+    assert [report.traffic for report in worker.feed.reports[told:]] == [TRAFFIC]
+    assert worker.reported[-1].traffic == TRAFFIC
+    worker.clock.advance(NEWS_EVERY_S)
+    worker.source.look()
+    assert len(worker.feed.reports) == told + 2
+
+
+def test_a_worker_that_ends_tells_what_is_left(worker: Worker) -> None:
+    """Once, and not when there is nothing; a feed that is away or hangs does not keep it."""
+    worker.source.start()
+    worker.source.stop()
+    told = len(worker.feed.reports)
+    assert ended(worker)
+    assert len(worker.feed.reports) == told
+    worker.traffic = TRAFFIC
+    assert ended(worker)
+    assert [report.traffic for report in worker.feed.reports[told:]] == [TRAFFIC]
+    worker.feed.takes_reports = False
+    assert ended(worker)
+    worker.waiting = []
+    hanging = Deferred.fromCoroutine(worker.source.report_at_last(2.0))
+    assert not hanging.called
+    worker.clock.advance(2.0)
+    assert hanging.called
+
+
+def ended(worker: Worker) -> bool:
+    """Whether the last report was made, or given up, at once."""
+    return Deferred.fromCoroutine(worker.source.report_at_last(2.0)).called

@@ -19,7 +19,8 @@ from proxyworker.net.tunnel import Tunnel
 from proxyworker.policy.admission import Refusal
 from proxyworker.policy.balancing import Single
 from proxyworker.runtime import Expiry
-from proxyworker.telemetry import BUCKETS_S, LOG_EVERY_S, LOG_REFUSALS_EVERY_S, WorkerTelemetry
+from proxyworker.statistics import BUCKETS_S, TrafficStatistics
+from proxyworker.telemetry import LOG_EVERY_S, LOG_REFUSALS_EVERY_S, WorkerTelemetry
 from tests.proxyworker.access_log.records import TARGET, record, request
 from tests.proxyworker.net.memory import Dialler, MemoryTransport
 from tests.proxyworker.net.proxy import MemoryProxy
@@ -73,6 +74,7 @@ def telemetry(clock: Clock, access_log: Kept, failures: LastFailures) -> WorkerT
         clock=clock,
         gauges=lambda: {"aegis_client_connections": 3},
         failures=failures,
+        statistics=TrafficStatistics(lambda: 1000.0),
         access_log=access_log,
         expiries=lambda: [Expiry(ROUTE.name, "server", 1_795_512_609.0)],
     )
@@ -161,7 +163,12 @@ def test_retries_and_upstreams_that_are_out(clock: Clock, caplog: pytest.LogCapt
     up = [("a.test", "http://10.0.0.1:80", True), ("a.test", "http://10.0.0.2:80", False)]
     failures = LastFailures(clock)
     telemetry = WorkerTelemetry(
-        clock=clock, gauges=dict, failures=failures, upstreams_up=lambda: [*up, up[0]], upstreams_checked=lambda: up[1:]
+        clock=clock,
+        gauges=dict,
+        failures=failures,
+        statistics=TrafficStatistics(clock),
+        upstreams_up=lambda: [*up, up[0]],
+        upstreams_checked=lambda: up[1:],
     )
     for reason in ("stale", "failed", "failed"):
         telemetry.retried(ROUTE, TARGET, reason)  # type: ignore[arg-type]
@@ -190,7 +197,7 @@ def test_durations_are_a_cumulative_histogram(telemetry: WorkerTelemetry) -> Non
     values = samples(telemetry)
     buckets = [values["aegis_request_duration_seconds_bucket", (bound,)] for bound in (*map(str, BUCKETS_S), "+Inf")]
     assert buckets == sorted(buckets)
-    assert (buckets[0], buckets[2], buckets[-2], buckets[-1]) == (1, 2, 2, 3)
+    assert (buckets[0], buckets[4], buckets[-2], buckets[-1]) == (1, 2, 2, 3)
     assert values["aegis_request_duration_seconds_count", ()] == 3
     assert values["aegis_request_duration_seconds_sum", ()] == pytest.approx(99.02)
 
@@ -234,7 +241,9 @@ def test_failures_are_kept_for_the_report(telemetry: WorkerTelemetry, failures: 
 
 def test_without_an_access_log(clock: Clock, failures: LastFailures) -> None:
     """Everything else is as with one."""
-    telemetry = WorkerTelemetry(clock=clock, gauges=dict, failures=failures)
+    telemetry = WorkerTelemetry(
+        clock=clock, gauges=dict, failures=failures, statistics=TrafficStatistics(lambda: 1000.0)
+    )
     done(telemetry, 200, 0.1)
     telemetry.own_answer(None, record(None, host=""))
     values = samples(telemetry)

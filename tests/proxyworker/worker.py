@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from aegis_site.environment import BASE_DIR
-from proxyworker.snapshot import HostEntry, encode_entry
+from proxyworker.snapshot import TRAFFIC_COLUMNS, HostEntry, encode_entry
 from tests.support.instance import Answer, request
 from tests.support.polling import eventually
 from tests.support.ports import free_port
@@ -84,6 +85,19 @@ class Worker:
         gone = {"host_id": host_id, "generation": self._generation, "digest": "", "entry_json": ""}
         with self._entries_path.open("a") as entries:
             entries.write(json.dumps({**gone, "key_pem": "", "downstream_key_pem": ""}) + "\n")
+
+    def told(self, host_id: str) -> Counter[str]:
+        """What the feed has of the traffic of one host, or of all of them (""): the last word of each row counts."""
+        if not (path := self._path.with_suffix(".traffic")).exists():
+            return Counter()
+        rows = {}
+        for row in map(json.loads, path.read_text().splitlines()):
+            if row["host_id"] == host_id:
+                rows[row["run"], row["start_s"], row["part"], row["generation"]] = row["counts"]
+        totals = Counter[str]()
+        for counts in rows.values():
+            totals.update(dict(zip(TRAFFIC_COLUMNS, counts, strict=True)))
+        return +totals
 
     def key_of(self, host_id: str) -> str:
         """The key of the host's client certificate."""

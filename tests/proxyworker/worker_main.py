@@ -2,7 +2,7 @@
 
 FILE is JSON and says where to listen. Beside it FILE's name with `.entries` has one entry with its keys per line, in
 ascending order of generations; at every poll what was appended is read, or all of it when the file is another one.
-While it does not exist the feed is away.
+While it does not exist the feed is away. What is reported of the traffic is appended to FILE's name with `.traffic`.
 
 The compiled data plane is used as TESTS_COMPILED has it, 0 or 1; without that variable, if there is a build.
 """
@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ class FileFeed:
 
     def __init__(self, path: Path) -> None:
         self._path = path.with_suffix(".entries")
+        self._traffic_path = path.with_suffix(".traffic")
         self._inode = self._position = 0
 
     def entries_since(self, generation: int) -> Iterator[LoadedEntry]:
@@ -47,6 +49,8 @@ class FileFeed:
 
     def record_report(self, report: WorkerReport) -> None:
         logging.getLogger("test").info("report: generation %d, accepted %d", report.generation, report.accepted)
+        with self._traffic_path.open("a") as lines:
+            lines.writelines(json.dumps({"run": report.run, **asdict(traffic)}) + "\n" for traffic in report.traffic)
 
 
 def _loaded(document: dict[str, Any]) -> LoadedEntry:
