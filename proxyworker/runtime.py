@@ -265,6 +265,7 @@ class Configuration:
                 target.state.recover()
         return HostRoute(
             host_id=host.host_id,
+            generation=host.generation,
             name=entry.name if entry else host.host_id,
             preserve_host=entry.preserve_host if entry else False,
             balancer=balancer_for(entry.load_balancing if entry else "round_robin", targets, random.random),

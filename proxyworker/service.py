@@ -27,7 +27,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from proxyworker import compiled
-from proxyworker.access_log.log import AccessLog, AccessLogSettings
+from proxyworker.access_log.log import AccessLog, AccessLogSettings, ErrorLog
 from proxyworker.allocator import keep_large_buffers
 from proxyworker.change_signal import listen
 from proxyworker.failures import LastFailures
@@ -45,6 +45,7 @@ from proxyworker.policy.trusted_proxies import TrustedProxies
 from proxyworker.runtime import Configuration
 from proxyworker.snapshot import WorkerReport
 from proxyworker.source import ConfigurationSource, Feed
+from proxyworker.statistics import TrafficStatistics
 from proxyworker.telemetry import WorkerTelemetry
 from proxyworker.turns import Turns
 
@@ -57,6 +58,8 @@ TUNNELS_DRAIN_S = 5.0
 IMPATIENT_AFTER_S = 1.0
 # A disk that hangs does not keep the worker from ending.
 ACCESS_LOG_DRAIN_S = 2.0
+# Nor does a database.
+LAST_REPORT_S = 2.0
 # A Redis that hangs does not keep the worker from its traffic.
 FIRST_HEALTH_S = 1.0
 
@@ -123,17 +126,20 @@ class ProxyService:
             stale_after_s=settings.health_stale_after_s,
         )
         self._failures = LastFailures(time.time)
+        self._statistics = TrafficStatistics(time.time)
         self._run = secrets.token_hex(8)
         self._turns = Turns(self._soon)
-        self._access_log = self._opened_access_log()
+        self._access_log, self._error_log = self._opened_logs()
         self._telemetry = WorkerTelemetry(
             clock=loop.time,
             gauges=self._gauges,
             failures=self._failures,
+            statistics=self._statistics,
             expiries=self._configuration.expiries,
             upstreams_up=self._configuration.upstreams_up,
             upstreams_checked=self._configuration.upstreams_checked,
             access_log=self._access_log,
+            error_log=self._error_log,
         )
         self._factories: list[DownstreamFactory] = []
         self._ports: list[LoopListeningPort] = []
@@ -148,7 +154,7 @@ class ProxyService:
             clock=reactor,
             in_thread=self._in_thread,
             report=self._report,
-            reported=lambda report: self._failures.reported(report.failures),
+            reported=self._reported,
             on_first_load=self._open_listeners,
         )
 
@@ -175,12 +181,17 @@ class ProxyService:
 
     # Parts
 
-    def _opened_access_log(self) -> AccessLog | None:
+    def _opened_logs(self) -> tuple[AccessLog | None, ErrorLog | None]:
         settings = self._settings.access_log
-        sink = settings.sink()
-        if sink is None:
-            return None
-        return AccessLog(sink, settings.form, clock=self._loop.time, unix_time=time.time, soon=self._soon)
+        clocks: dict[str, Any] = {"clock": self._loop.time, "unix_time": time.time, "soon": self._soon}
+        sink, errors_sink = settings.sink(), settings.errors_sink()
+        return (
+            AccessLog(sink, settings.form, **clocks) if sink is not None else None,
+            ErrorLog(errors_sink, **clocks) if errors_sink is not None else None,
+        )
+
+    def _logs(self) -> list[AccessLog | ErrorLog]:
+        return [lines for lines in (self._access_log, self._error_log) if lines is not None]
 
     def _soon(self, function: Callable[[], None]) -> Any:
         """In the next turn of the loop, after what has come in meanwhile."""
@@ -191,10 +202,11 @@ class ProxyService:
 
     def _tick(self) -> None:
         self._sweep.tick()
+        self._statistics.tick()
         for name in self._configuration.end_exceptions():
             log.warning("exception from verification is over, upstreams are verified: host=%s", name)
-        if self._access_log is not None:
-            self._access_log.tick()
+        for lines in self._logs():
+            lines.tick()
 
     def _open_listeners(self) -> None:
         Deferred.fromCoroutine(self._listen()).addErrback(self._cannot_listen)
@@ -252,9 +264,14 @@ class ProxyService:
             version=self._settings.version,
             pid=os.getpid(),
             failures=self._failures.to_report(),
+            traffic=self._statistics.to_report(),
             run=self._run,
             health_feed_is_current=self._health.is_current,
         )
+
+    def _reported(self, report: WorkerReport) -> None:
+        self._failures.reported(report.failures)
+        self._statistics.reported(report.traffic)
 
     def _gauges(self) -> dict[str, float]:
         idle = self._configuration.idle_connection_count
@@ -290,8 +307,9 @@ class ProxyService:
         while self._admission.total and self._loop.time() < deadline_s:
             await deferLater(self._reactor, TICK_S / 5)
         self._configuration.close()
-        if self._access_log is not None:
-            self._access_log.close(ACCESS_LOG_DRAIN_S)
+        await self._source.report_at_last(LAST_REPORT_S)
+        for lines in self._logs():
+            lines.close(ACCESS_LOG_DRAIN_S)
 
     def _stop(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._drain())

@@ -35,6 +35,29 @@ HEALTH_DOWN = b"down"
 
 MAX_REPORTED_FAILURES = 200
 
+# The bounds of the columns `upto_…` below; `slower` counts what is above them.
+DURATION_BOUNDS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000)
+# What a worker counts of a host in a minute, in this order: answers by class, those that refuse whoever asks (401, 403,
+# 495, 496) being no `client_errors`; failed attempts at upstreams, and those of them by which an upstream refused the
+# client certificate; TLS handshakes with upstreams, and those of them that failed; how long exchanges with upstreams
+# took: how many of them up to so many milliseconds.
+TRAFFIC_COLUMNS = (
+    "informational",
+    "successes",
+    "redirects",
+    "client_errors",
+    "refusals",
+    "server_errors",
+    "upstream_failures",
+    "certificates_refused",
+    "handshakes",
+    "handshake_failures",
+    *(f"upto_{bound}_ms" for bound in DURATION_BOUNDS_MS),
+    "slower",
+)
+# Of one report; what is left comes with the next one.
+MAX_REPORTED_TRAFFIC = 2000
+
 T = TypeVar("T")
 
 Scheme = Literal["http", "https"]
@@ -263,12 +286,29 @@ class UpstreamFailure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MinuteOfTraffic:
+    """What a worker has counted of one host in the minute that begins at `start_s`, in seconds of Unix time.
+
+    `host_id` is empty for all hosts together, with what no host matched. `generation` is that of the host's entry by
+    which the requests were answered, 0 for all hosts. `counts` are TRAFFIC_COLUMNS, from the begin of the minute on:
+    what is told again takes the place of what was told before. `part` is another one after the clock was set back.
+    """
+
+    host_id: str
+    generation: int
+    start_s: int
+    part: int
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerReport:
     """What a worker says about itself. `rejected` maps host id to the reason why its entry could not be used.
 
     `run` is another one each time that the worker starts: what it counts begins anew with it.
 
-    `failures` are the latest of those that are new since the last report, at most MAX_REPORTED_FAILURES. Unless
+    `failures` are the latest of those that are new since the last report, at most MAX_REPORTED_FAILURES; `traffic` is
+    what was counted since, at most MAX_REPORTED_TRAFFIC, the oldest minutes first. Unless
     `health_feed_is_current`, what active checks say is old or unknown, and the traffic alone judges upstreams.
     """
 
@@ -281,6 +321,7 @@ class WorkerReport:
     version: str = ""
     pid: int = 0
     run: str = ""
+    traffic: tuple[MinuteOfTraffic, ...] = ()
 
 
 def default_port(scheme: str) -> int:

@@ -22,9 +22,10 @@ log = logging.getLogger("aegis.proxy")
 
 POLL_S = 5.0
 REPORT_EVERY_S = 15.0
-# A broken upstream fails all the time: that alone is no reason for more writes to the database than this. Less than
-# POLL_S, so that a report of something else just before does not make a failure wait for the poll after the next.
-FAILURES_EVERY_S = 2.0
+# A broken upstream fails all the time, and traffic never ends: that alone is no reason for more writes to the database
+# than this. Less than POLL_S, so that a report of something else just before does not make it wait for the poll after
+# the next; and who watches the traffic has it told sooner by a signal.
+NEWS_EVERY_S = 1.5
 
 
 class Feed(Protocol):
@@ -81,6 +82,19 @@ class ConfigurationSource:
         if self._polling.running:
             self._polling.stop()
 
+    async def report_at_last(self, within_s: float) -> None:
+        """Tells what is not told yet, once it is stopped; what the feed does not take in that time is lost."""
+        if not self.is_loaded:
+            return
+        report = self._report(self._configuration)
+        if not (report.failures or report.traffic):
+            return
+        try:
+            telling = self._in_thread(lambda: self._feed.record_report(report))
+            await telling.addTimeout(within_s, self._clock)
+        except Exception as error:  # noqa: BLE001 (whatever keeps the feed away, the worker ends)
+            log.warning("the last report was not taken: %s", type(error).__name__)
+
     def look(self) -> None:
         """Loads what is new; while a load is under way, once more after it."""
         self._is_wanted = True
@@ -127,12 +141,12 @@ class ConfigurationSource:
 
     async def _send_report(self) -> None:
         report = self._report(self._configuration)
-        without_failures = replace(report, failures=())
+        without_news = replace(report, failures=(), traffic=())
         now = self._clock.seconds()
-        due_after_s = FAILURES_EVERY_S if report.failures else REPORT_EVERY_S
-        if without_failures == self._reported and now - self._reported_s < due_after_s:
+        due_after_s = NEWS_EVERY_S if report.failures or report.traffic else REPORT_EVERY_S
+        if without_news == self._reported and now - self._reported_s < due_after_s:
             return
         await self._in_thread(lambda: self._feed.record_report(report))
-        self._reported = without_failures
+        self._reported = without_news
         self._reported_s = now
         self._on_reported(report)

@@ -2,7 +2,7 @@
 
 Laws of this module: counting is a few additions; a line about a failing upstream is written at most once per host and
 code in LOG_EVERY_S, with the number that was left out, so that a broken upstream cannot fill a disk. Labels are bounded
-by what operators configured: host names, status classes, codes. There are no buckets per host.
+by what operators configured: host names, status classes, codes. Prometheus gets no buckets per host.
 """
 
 import logging
@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from proxyworker.access_log.log import AccessLog
+from proxyworker.access_log.log import AccessLog, ErrorLog
 from proxyworker.errors import Phase, UpstreamError
 from proxyworker.exposition import family, label_value
 from proxyworker.failures import LastFailures
@@ -25,12 +25,12 @@ from proxyworker.net.telemetry import Record, RetryReason
 from proxyworker.net.tunnel import Tunnel
 from proxyworker.policy.admission import Refusal
 from proxyworker.runtime import Expiry
+from proxyworker.statistics import BUCKETS_S, COLUMN_OF_STATUS, FIRST_BUCKET, TrafficStatistics
 
 log = logging.getLogger("aegis.proxy")
 
 LOG_EVERY_S = 1.0
 LOG_REFUSALS_EVERY_S = 60.0
-BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 # Those of the service, with what /metrics says about them.
 GAUGES = {
@@ -111,9 +111,10 @@ class Durations:
 class WorkerTelemetry(Collector):
     """Implements `net.telemetry.Telemetry`. `gauges` yields the present values by metric name when asked.
 
-    `clock` is that of the exchanges. `failures` keeps what is reported of upstreams, `access_log` may be None: there is
-    none. `expiries` are those of the hosts' certificates, `upstreams_up` yields `(host, upstream, is up)` of those
-    upstreams that can be out, `upstreams_checked` of those that active checks say something of.
+    `clock` is that of the exchanges. `failures` keeps what is reported of upstreams, `statistics` what is reported of
+    traffic; `access_log` and `error_log` may be None: there is none. `expiries` are those of the hosts' certificates,
+    `upstreams_up` yields `(host, upstream, is up)` of those upstreams that can be out, `upstreams_checked` of those
+    that active checks say something of.
     """
 
     def __init__(
@@ -122,19 +123,23 @@ class WorkerTelemetry(Collector):
         clock: Callable[[], float],
         gauges: Gauges,
         failures: LastFailures,
+        statistics: TrafficStatistics,
         expiries: Callable[[], Iterable[Expiry]] = tuple,
         upstreams_up: UpstreamsUp = tuple,
         upstreams_checked: UpstreamsUp = tuple,
         access_log: AccessLog | None = None,
+        error_log: ErrorLog | None = None,
     ) -> None:
         self._clock = clock
         self._gauges = gauges
         self._last_failures = failures
+        self._statistics = statistics
         self._expiries = expiries
         self._upstreams_up = upstreams_up
         self._upstreams_checked = upstreams_checked
         self._retries: Counter[tuple[str, RetryReason]] = Counter()
         self._access_log = access_log
+        self._error_log = error_log
         self._hosts: dict[str, HostTraffic] = {}
         self._failures: Counter[tuple[str, str]] = Counter()
         self._handshakes: Counter[tuple[str, str]] = Counter()
@@ -164,9 +169,14 @@ class WorkerTelemetry(Collector):
         traffic.bytes_to_clients += exchange.bytes_sent
         traffic.bytes_from_upstreams += exchange.bytes_from_upstream
         traffic.bytes_to_upstreams += exchange.bytes_to_upstream
+        bucket = bisect_left(BUCKETS_S, duration_s)
         durations = self._durations
-        durations.counts[bisect_left(BUCKETS_S, duration_s)] += 1
+        durations.counts[bucket] += 1
         durations.sum_s += duration_s
+        statistics = self._statistics
+        counts = statistics.present.get(route) or statistics.begin(route)
+        counts[COLUMN_OF_STATUS[status]] += 1
+        counts[FIRST_BUCKET + bucket] += 1
         if route.access_log and self._access_log is not None and status != 101:
             self._access_log.add(exchange.record(status, ended_s))
 
@@ -179,6 +189,8 @@ class WorkerTelemetry(Collector):
             traffic.bytes_from_clients += bytes_received
             traffic.bytes_to_clients += bytes_sent
             self._durations.add(0.0)
+            counts = self._statistics.present.get(route) or self._statistics.begin(route)
+            counts[COLUMN_OF_STATUS[status]] += 1
         if self._access_log is not None and (route is None or route.access_log):
             self._access_log.add(record)
 
@@ -188,6 +200,7 @@ class WorkerTelemetry(Collector):
         if tls_s is not None:
             self._handshakes[route.name, "ok"] += 1
             self._handshake_durations.add(tls_s)
+            self._statistics.upstream_opened(route)
 
     def upstream_failed(self, route: HostRoute, target: Target, error: UpstreamError, request_id: bytes) -> None:
         """One attempt at an upstream failed."""
@@ -195,7 +208,13 @@ class WorkerTelemetry(Collector):
         if error.phase is Phase.TLS:
             self._handshakes[route.name, error.code] += 1
         self._last_failures.add(route.host_id, target.upstream_id, error, request_id)
+        self._statistics.upstream_failed(route, error)
         now = self._clock()
+        if self._error_log is not None:
+            # Whatever the host's `access_log` says: nothing of the client is in it.
+            self._error_log.add(
+                (now, route.name, target.label, error.phase.value, error.code, error.reason, request_id)
+            )
         last_s, left_out = self._logged.get((route.name, error.code), (float("-inf"), 0))
         if now - last_s < LOG_EVERY_S:
             self._logged[route.name, error.code] = (last_s, left_out + 1)
@@ -375,7 +394,7 @@ class WorkerTelemetry(Collector):
             yield CounterMetricFamily(
                 "aegis_access_log_dropped",
                 "Lines that could not be kept or written.",
-                value=self._access_log.dropped_count,
+                value=self._access_log.dropped_count + (self._error_log.dropped_count if self._error_log else 0),
             )
         for name, value in self._gauges().items():
             yield GaugeMetricFamily(name, GAUGES[name], value=value)

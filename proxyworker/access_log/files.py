@@ -5,15 +5,13 @@ Laws of this module:
 - Several processes may write to one directory. Files are opened with O_APPEND and a piece is one write(2), so lines of
   different processes do not mix. Whoever finds a file full rotates it under a lock; the others see by its inode that
   theirs is not the one any more (logrotate's `create` works for the same reason).
-- The name of a file can be told from the host's name alone; two hosts never share one, whatever they are called.
+- Names are those of `proxyworker.log_files`, which is all that readers know.
 """
 
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
-import re
 import select
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -21,17 +19,10 @@ from pathlib import Path
 from typing import Protocol
 
 from proxyworker.access_log.lines import MAX_LINE_BYTES
+from proxyworker.log_files import LOCK_FILE, LogKind, file_name
 
 MAX_OPEN_FILES = 64
 MAX_PIECE_BYTES = 65_536
-
-# `~` is in no name that stands for itself, so the names below cannot collide with one.
-NO_HOST_FILE = "~no-host.log"
-LOCK_FILE = "~rotation.lock"
-
-# At most 255 bytes (NAME_MAX) with what is added; no leading dot, which hides a file, and no leading dash.
-_is_file_name = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}").fullmatch
-_unsafe = re.compile(r"[^A-Za-z0-9._-]")
 
 
 class Sink(Protocol):
@@ -44,16 +35,6 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """No more is written."""
-
-
-def file_name(host: str) -> str:
-    """The name of the file with the lines of `host`."""
-    if not host:
-        return NO_HOST_FILE
-    if _is_file_name(host):
-        return f"{host}.log"
-    digest = hashlib.sha256(host.encode(errors="backslashreplace")).hexdigest()[:16]
-    return f"{_unsafe.sub('_', host)[:64].lstrip('.-')}~{digest}.log"
 
 
 class StandardOutput:
@@ -79,19 +60,20 @@ class StandardOutput:
 class Directory:
     """A file for each host in `path`, which is made when it is missing.
 
-    A file that would grow over `max_bytes` is renamed to `.1`, that one to `.2`, up to `backups`.
+    A file that would grow over `max_bytes` is renamed to `.1`, that one to `.2`, up to `backups`. `kind` of its lines.
     """
 
     max_piece_bytes = MAX_PIECE_BYTES
 
-    def __init__(self, path: Path, *, max_bytes: int, backups: int) -> None:
+    def __init__(self, path: Path, *, max_bytes: int, backups: int, kind: LogKind = "access") -> None:
         self._path = path
+        self._kind = kind
         self._max_bytes = max_bytes
         self._backups = backups
         self._open: OrderedDict[str, int] = OrderedDict()
 
     def write(self, host: str, piece: bytes) -> None:
-        name = file_name(host)
+        name = file_name(host, self._kind)
         descriptor = self._current(name)
         if os.fstat(descriptor).st_size + len(piece) > self._max_bytes:
             descriptor = self._rotated(name, len(piece))

@@ -1,4 +1,4 @@
-"""From the record of a request to its line: JSON, or the combined format of Apache and nginx.
+"""From the record of a request to its line: JSON, or the combined format of Apache and nginx. Of an error: JSON.
 
 Laws of this module: pure. What a client sent cannot end a line, leave its place in it, or make it longer than
 MAX_LINE_BYTES: a pipe takes that much at once (PIPE_BUF in pipe(7)), so lines of several processes do not mix.
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
 
-from proxyworker.net.telemetry import Record
+from proxyworker.net.telemetry import FailedAttempt, Record
 from proxyworker.protocol.request import RequestHead
 
 MAX_LINE_BYTES = 4096
@@ -21,6 +21,7 @@ MAX_TARGET_BYTES = 1280
 MAX_REFERER_BYTES = 768
 MAX_USER_AGENT_BYTES = 512
 MAX_NAME_BYTES = 192
+MAX_REASON_BYTES = 1024
 
 # json.dumps makes at most six bytes of one (\u001f), the combined format four (\x1f).
 _GROWTH = 6
@@ -35,6 +36,17 @@ _is_plain = re.compile(rb"[ !#-\[\]-~]*").fullmatch
 def line_maker(form: Form) -> Line:
     """What makes a line, with its end, of a record. Its second argument is added to the record's times: Unix time."""
     return _json_line if form == "json" else _combined_line
+
+
+def failure_line(attempt: FailedAttempt, epoch_s: float) -> bytes:
+    """The line of a failed attempt at an upstream, with its end. `epoch_s` as in `line_maker`."""
+    at_s, host, upstream, phase, code, reason, request_id = attempt
+    shown_reason = _json(reason.encode(errors="backslashreplace"), MAX_REASON_BYTES)
+    return (
+        f'{{"time":"{_iso_time(int((at_s + epoch_s) * 1000))}","host":{_json_name(host)},'
+        f'"request_id":{_json(request_id, MAX_NAME_BYTES)},"upstream":{_json_name(upstream)},'
+        f'"phase":{_json_name(phase)},"code":{_json_name(code)},"reason":{shown_reason}}}\n'
+    ).encode("ascii")
 
 
 def _json_line(record: Record, epoch_s: float) -> bytes:

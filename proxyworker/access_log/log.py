@@ -13,12 +13,13 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from proxyworker.access_log.files import Directory, Sink, StandardOutput
-from proxyworker.access_log.lines import Form, Line, line_maker
-from proxyworker.net.telemetry import Record
+from proxyworker.access_log.lines import Form, failure_line, line_maker
+from proxyworker.net.telemetry import FailedAttempt, Record
 
 log = logging.getLogger("aegis.proxy")
 
@@ -28,6 +29,8 @@ SLICE_RECORDS = 100  # about half a millisecond
 
 # Lines by the name of their host.
 Lines = dict[str, list[bytes]]
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,41 +48,52 @@ class AccessLogSettings:
             return Directory(self.destination, max_bytes=self.max_bytes, backups=self.backups)
         return StandardOutput() if self.destination == "stdout" else None
 
+    def errors_sink(self) -> Sink | None:
+        """What takes the lines of failed attempts. None: standard output has the worker's own lines about them."""
+        if not isinstance(self.destination, Path):
+            return None
+        return Directory(self.destination, max_bytes=self.max_bytes, backups=self.backups, kind="errors")
 
-class AccessLog:
-    """The access log of one process. `clock` is that of the records, `unix_time` tells what time it is.
 
-    `soon(function)` calls it in the loop's next turn.
+class LineLog(Generic[R]):
+    """A log of one process. `clock` is that of the records, `unix_time` tells what time it is.
+
+    `line` makes the line of a record, `host_of` tells whose it is, and `name` is what the log is called when it cannot
+    be written. `soon(function)` calls it in the loop's next turn.
     """
 
     def __init__(
         self,
         sink: Sink,
-        form: Form,
+        name: str,
         *,
+        line: Callable[[R, float], bytes],
+        host_of: Callable[[R], str],
         clock: Callable[[], float],
         unix_time: Callable[[], float],
         soon: Callable[[Callable[[], None]], object],
     ) -> None:
-        self._line: Line = line_maker(form)
+        self._name = name
+        self._line = line
+        self._host_of = host_of
         self._clock = clock
         self._unix_time = unix_time
         self._soon = soon
-        self._records: list[Record] = []
+        self._records: list[R] = []
         self._is_at_work = False
         self._lines: Lines = {}
         self._waiting_bytes = 0
         self._dropped = 0
         self._has_failed = False
-        self._writer = Writer(sink)
+        self._writer = Writer(sink, name)
 
     @property
     def dropped_count(self) -> int:
         """How many lines are missing since the start."""
         return self._dropped + self._writer.lost_count
 
-    def add(self, record: Record) -> None:
-        """A request was answered."""
+    def add(self, record: R) -> None:
+        """It is to get a line."""
         if len(self._records) < MAX_RECORDS:
             self._records.append(record)
         else:
@@ -116,18 +130,18 @@ class AccessLog:
             self._dropped += len(records)
             return
         epoch_s = self._unix_time() - self._clock()
-        line, lines, size = self._line, self._lines, 0
+        line, host_of, lines, size = self._line, self._host_of, self._lines, 0
         for record in records:
             try:
                 made = line(record, epoch_s)
             except Exception:  # a record that no line can be made of must not end the log
                 self._dropped += 1
                 if not self._has_failed:
-                    log.exception("a line of the access log could not be made")
+                    log.exception("a line of the %s could not be made", self._name)
                 self._has_failed = True
                 continue
             size += len(made)
-            lines.setdefault(record[5], []).append(made)
+            lines.setdefault(host_of(record), []).append(made)
         self._waiting_bytes += size
 
     def _taken(self) -> Lines:
@@ -136,16 +150,31 @@ class AccessLog:
         return lines
 
 
+class AccessLog(LineLog[Record]):
+    """The access log of one process: a line for each answered request. Arguments as for `LineLog`."""
+
+    def __init__(self, sink: Sink, form: Form, **clocks: Any) -> None:
+        super().__init__(sink, "access log", line=line_maker(form), host_of=itemgetter(5), **clocks)
+
+
+class ErrorLog(LineLog[FailedAttempt]):
+    """The error log of one process: a line for each failed attempt at an upstream. Arguments as for `LineLog`."""
+
+    def __init__(self, sink: Sink, **clocks: Any) -> None:
+        super().__init__(sink, "error log", line=failure_line, host_of=itemgetter(1), **clocks)
+
+
 class Writer:
     """The thread. A daemon: a disk that hangs must not keep the process from ending."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, log_name: str) -> None:
         self.lost_count = 0
         self.is_busy = False
         self._sink = sink
+        self._log_name = log_name
         self._has_failed = False
         self._jobs: queue.SimpleQueue[Lines | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=log_name.replace(" ", "-"), daemon=True)
         self._thread.start()
 
     def write(self, lines: Lines) -> None:
@@ -172,11 +201,11 @@ class Writer:
             except OSError as error:
                 self.lost_count += piece.count(b"\n")
                 if not self._has_failed:
-                    log.error("access log cannot be written, its lines are lost: %s", error.strerror)
+                    log.error("%s cannot be written, its lines are lost: %s", self._log_name, error.strerror)
                 self._has_failed = True
             else:
                 if self._has_failed:
-                    log.info("access log is written again")
+                    log.info("%s is written again", self._log_name)
                 self._has_failed = False
 
 

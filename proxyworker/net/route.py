@@ -30,13 +30,14 @@ class Target:
     drain: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HostRoute:
     """One host as traffic sees it. A host whose configuration was rejected has the reason and no targets.
 
-    `certificate` is what its clients are shown, None: the default one; `https_rejected`: why they get none at
-    all. `hsts` is a field line for HTTPS answers, or empty. `own_fields` are those that the rules for responses add to
-    the worker's own answers. `max_body_bytes` of a request, 0: no limit. `targets` are all enabled upstreams.
+    `generation` is that of its entry. `certificate` is what its clients are shown, None: the default one;
+    `https_rejected`: why they get none at all. `hsts` is a field line for HTTPS answers, or empty. `own_fields` are
+    those that the rules for responses add to the worker's own answers. `max_body_bytes` of a request, 0: no limit.
+    `targets` are all enabled upstreams.
     `passive_health` and `budget` are None when there is nothing to choose from: failing over needs another upstream.
     `only_target` is the upstream of most hosts, which have one: it spares their requests the balancer, while it is up.
     """
@@ -45,6 +46,7 @@ class HostRoute:
     name: str
     preserve_host: bool
     balancer: Balancer[Target]
+    generation: int = 0
     targets: tuple[Target, ...] = ()
     passive_health: PassiveHealth | None = None
     budget: RetryBudget | None = None

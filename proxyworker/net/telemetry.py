@@ -41,6 +41,9 @@ Record = tuple[
     int,
     tuple[float, float | None] | None,
 ]
+# One failed attempt at an upstream, as the error log keeps it: when on the loop's clock, names of host and upstream,
+# phase, code and reason of the UpstreamError, id of the request.
+FailedAttempt = tuple[float, str, str, str, str, str, bytes]
 
 
 class Telemetry(Protocol):
