@@ -1,1 +1,1 @@
-"""Roles, API tokens, and limits of login attempts."""
+"""Roles, API tokens, sessions, second factors, and limits of login attempts."""

@@ -7,22 +7,29 @@ message, cookie, session or address. Only superusers touch superusers.
 from collections.abc import Iterable
 from typing import Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Model, Prefetch, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Exists, Model, OuterRef, Prefetch, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm
 
+from aegis_site.access import second_factor
+from aegis_site.access.account_pages import may_touch
 from aegis_site.access.forms import LAST_ADMINISTRATOR, ApiTokenForm, UserAddForm, UserForm
-from aegis_site.access.models import ApiToken
+from aegis_site.access.locks import unlock_user, with_locks
+from aegis_site.access.models import ApiToken, SecondFactor
 from aegis_site.access.roles import Role, administrators
 from aegis_site.access.services import record_created, revoke_token
-from aegis_site.kernel.admin import display
+from aegis_site.access.session_list import end_sessions
+from aegis_site.kernel.admin import action, display
 from aegis_site.kernel.audit.accounts import GROUPS, USERS
 from aegis_site.kernel.audit.audited_admin import AuditedAdmin
 
@@ -38,7 +45,8 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     form = UserForm
     add_form = UserAddForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "role", "is_active", "last_login")
+    list_display = ("username", "role", "two_factor", "sign_in", "last_login")
+    actions_detail = ("unlock", "reset_second_factor")
     list_filter = ("is_active", "is_superuser", "groups")
     fieldsets = (
         (None, {"fields": ("username", "password", "role", "is_active")}),
@@ -55,7 +63,20 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         roles = Prefetch("groups", Group.objects.filter(name__in=Role.values), to_attr="roles")
-        return cast("QuerySet[User]", super().get_queryset(request).prefetch_related(roles))
+        confirmed = SecondFactor.objects.filter(user=OuterRef("pk"), confirmed_at__isnull=False)
+        users = super().get_queryset(request).prefetch_related(roles).annotate(has_second_factor=Exists(confirmed))
+        return with_locks(cast("QuerySet[User]", users), now=timezone.now())
+
+    @display(description="Two-factor", boolean=True)
+    def two_factor(self, user: Any) -> bool:
+        return bool(user.has_second_factor)
+
+    @display(description="Sign-in", label={"Locked": "danger", "Active": "success", "Inactive": "warning"})
+    def sign_in(self, user: Any) -> str:
+        """Where a lock is ended: the page of locked sign-ins."""
+        if not user.is_active:
+            return "Inactive"
+        return "Locked" if user.is_locked_out else "Active"
 
     @display(description="Role")
     def role(self, user: User) -> str:
@@ -67,17 +88,79 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         # Django's own page saves outside of a transaction: the password would change even without its entry.
         with transaction.atomic():
-            return super().user_change_password(request, id, form_url)
+            response = super().user_change_password(request, id, form_url)
+            user = self.get_object(request, id) if request.method == "POST" else None
+            if user is not None and not user.has_usable_password():
+                end_sessions(of=user, by=request.user)
+            return response
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """Without what this user has not."""
+        user = self.get_object(request, str(object_id))
+        if user is None or not self.has_change_permission(request, user):
+            return []
+        fitting = {"unlock": user.is_locked_out, "reset_second_factor": user.has_second_factor}
+        actions = super().get_actions_detail(request, object_id)
+        return [item for item in actions if fitting[item.action_name.removeprefix("auth_user_")]]
+
+    @action(
+        description="Unlock sign-in",
+        permissions=["change"],
+        icon="lock_open",
+        url_path="unlock",
+        dialog={
+            "title": "Unlock the sign-in?",
+            "description": "All failed sign-ins of this user are forgotten, from wherever they came.",
+            "form_submit_text": "Unlock",
+        },
+    )
+    def unlock(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        """A POST from the dialog."""
+        user = self._changeable(request, object_id)
+        if unlock_user(user=user, by=request.user):
+            self.message_user(request, f"The sign-in of {user} is unlocked.")
+        else:
+            self.message_user(request, f"{user} was not locked any more.", messages.INFO)
+        return redirect("admin:auth_user_change", user.pk)
+
+    @action(
+        description="Reset two-factor",
+        permissions=["change"],
+        icon="phonelink_erase",
+        url_path="reset-two-factor",
+        dialog={
+            "title": "Reset two-factor sign-in?",
+            "description": "For a user who has lost the device and the recovery codes: the password alone signs in "
+            "then. Make sure who asks for it. All sessions of the user end, and the next sign-in says so.",
+            "form_submit_text": "Reset",
+        },
+    )
+    def reset_second_factor(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        """A POST from the dialog."""
+        user = self._changeable(request, object_id)
+        if second_factor.reset(user=user, by=request.user):
+            self.message_user(request, f"Two-factor sign-in of {user} is reset, and all sessions have ended.")
+        else:
+            self.message_user(request, f"{user} has no two-factor sign-in.", messages.INFO)
+        return redirect("admin:auth_user_change", user.pk)
+
+    def _changeable(self, request: HttpRequest, object_id: str) -> User:
+        user: User | None = self.get_object(request, object_id)
+        if user is None:
+            raise Http404("no such user")
+        if not self.has_change_permission(request, user):
+            raise PermissionDenied
+        return user
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         # The form has a field of that name; a page that only shows has the column.
         return () if request.user.is_superuser else ("is_superuser",)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return bool(super().has_change_permission(request, obj)) and _may_touch(request, obj)
+        return bool(super().has_change_permission(request, obj)) and may_touch(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return bool(super().has_delete_permission(request, obj)) and _may_touch(request, obj)
+        return bool(super().has_delete_permission(request, obj)) and may_touch(request, obj)
 
     def get_deleted_objects(self, objs: Iterable[User], request: HttpRequest) -> tuple[Any, Any, Any, Any]:
         """Of the last administrators, the deletion is refused, by the list as by the user's own page."""
@@ -86,11 +169,6 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
         if not administrators().exclude(pk__in=[user.pk for user in going]).exists():
             protected = [*protected, LAST_ADMINISTRATOR]
         return listed, counts, needed, protected
-
-
-def _may_touch(request: HttpRequest, user: Model | None) -> bool:
-    """Otherwise an administrator could become one, by a new password."""
-    return bool(request.user.is_superuser or not getattr(user, "is_superuser", False))
 
 
 @admin.register(Group)

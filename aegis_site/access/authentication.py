@@ -1,6 +1,7 @@
-"""Who an API token acts for.
+"""Who an API token acts for, and which sessions count in the API.
 
 Laws of this module:
+- A session that is not through the second factor is none. A token is for a script, which has no second factor.
 - Whatever is wrong with a token, the answer is the same.
 - A token of scope read is refused here for every method that is not safe, so no view can forget it.
 - No view is imported: DRF loads this module while it loads those.
@@ -16,12 +17,13 @@ from django.utils.crypto import constant_time_compare
 from knox import auth
 from knox.crypto import hash_token
 from knox.settings import CONSTANTS
-from rest_framework import exceptions
+from rest_framework import authentication, exceptions
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from aegis_site.access.models import ApiToken, Scope
 from aegis_site.access.services import note_use
+from aegis_site.access.standing import has_passed, standing_of
 from aegis_site.kernel.client_address import client_address
 from aegis_site.kernel.throttling import count
 
@@ -58,6 +60,22 @@ class TokenAuthentication(auth.TokenAuthentication):
         wait_s = count("token-failures", address, limit=settings.AEGIS_TOKEN_FAILURES_PER_MINUTE)
         if wait_s is not None:
             raise exceptions.Throttled(wait_s)
+
+
+class SessionAuthentication(authentication.SessionAuthentication):
+    """DRF's, for sessions that the admin would let in as well."""
+
+    def authenticate(self, request: Request) -> tuple[Any, None] | None:
+        result: tuple[Any, None] | None = super().authenticate(request)
+        if result is None or has_passed(request.session):
+            return result
+        standing = standing_of(result[0])
+        if standing.has_factor:
+            return None
+        if standing.is_demanded:
+            message = "Set up two-factor sign-in in the admin first: an administrator demands it."
+            raise exceptions.PermissionDenied(message, code="second_factor_needed")
+        return result
 
 
 def _is_good(token: ApiToken) -> bool:

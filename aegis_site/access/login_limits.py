@@ -76,8 +76,12 @@ def record_lockout(request: HttpRequest, username: str | None, ip_address: str |
 def locked_page(request: HttpRequest, response: HttpResponse, credentials: dict[str, Any] | None) -> HttpResponse:
     """AXES_LOCKOUT_CALLABLE: instead of the sign-in form."""
     wait_s = _wait_s(request)
-    minutes = math.ceil(wait_s / 60)
-    context = {**admin.site.each_context(request), "title": "Sign-in locked", "minutes": minutes}
+    context = {
+        **admin.site.each_context(request),
+        "title": "Sign-in locked",
+        "minutes": math.ceil(wait_s / 60),
+        "until": timezone.now() + datetime.timedelta(seconds=wait_s),
+    }
     locked = render(request, "access/locked.html", context, status=429)
     locked["Retry-After"] = str(wait_s)
     locked["Cache-Control"] = "no-store"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.authentication import SessionScheme as DrfSessionScheme
 from drf_spectacular.contrib.knox_auth_token import KnoxTokenScheme
 
 
@@ -10,3 +11,9 @@ class TokenScheme(KnoxTokenScheme):
 
     target_class: Any = "aegis_site.access.authentication.TokenAuthentication"
     name = "token"
+
+
+class SessionScheme(DrfSessionScheme):
+    """The cookie of a session of the admin."""
+
+    target_class: Any = "aegis_site.access.authentication.SessionAuthentication"

@@ -20,7 +20,7 @@ from django.db.models import Q, QuerySet
 class Role(models.TextChoices):
     """The name of the group, and what a person reads."""
 
-    VIEWER = "viewer", "Viewer: sees everything but users, changes nothing"
+    VIEWER = "viewer", "Viewer: sees everything but users and logs, changes nothing"
     OPERATOR = "operator", "Operator: also changes hosts and runs tests"
     ADMINISTRATOR = "administrator", "Administrator: everything, with CA, settings and users"
 
@@ -30,6 +30,7 @@ class Kind(Enum):
 
     SEEN = "everyone views it, administrators change it"
     OPERATED = "everyone views it, operators and administrators change it"
+    WATCHED = "operators and administrators view it, nobody changes it"
     OWN = "everyone has some of their own; administrators see those of others"
     GUARDED = "only administrators see it"
     INTERNAL = "nobody touches it by a page or a route"
@@ -50,11 +51,14 @@ MODELS = {
     "healthchecks.failuregroup": Kind.OPERATED,
     "healthchecks.failurecount": Kind.INTERNAL,
     "hosts.rotation": Kind.OPERATED,
+    "hosts.issuedcandidate": Kind.INTERNAL,
     "hosts.connectiontest": Kind.SEEN,
     "hosts.upstreamfailure": Kind.SEEN,
+    "hosts.trafficsample": Kind.SEEN,
     "hosts.proxyworker": Kind.SEEN,
     "hosts.compiledhost": Kind.SEEN,
     "hosts.generationcounter": Kind.INTERNAL,
+    "logs.log": Kind.WATCHED,
     "idempotency.keptanswer": Kind.INTERNAL,
     "localca.certificateauthority": Kind.SEEN,
     "localca.issuedcertificate": Kind.SEEN,
@@ -67,6 +71,10 @@ MODELS = {
     "notifications.incident": Kind.INTERNAL,
     "audit.auditentry": Kind.SEEN,
     "access.apitoken": Kind.OWN,
+    "access.session": Kind.INTERNAL,
+    "access.secondfactor": Kind.INTERNAL,
+    "access.recoverycode": Kind.INTERNAL,
+    "access.generatedpassword": Kind.INTERNAL,
     "auth.user": Kind.GUARDED,
     "auth.group": Kind.GUARDED,
 }
@@ -80,8 +88,8 @@ _OPERATING = ("view", "add", "change", "delete")
 # included.
 _GRANTS: dict[Role, dict[Kind, tuple[str, ...] | None]] = {
     Role.VIEWER: {Kind.SEEN: _READING, Kind.OPERATED: _READING, Kind.OWN: _OWNING},
-    Role.OPERATOR: {Kind.SEEN: _READING, Kind.OPERATED: _OPERATING, Kind.OWN: _OWNING},
-    Role.ADMINISTRATOR: {Kind.SEEN: None, Kind.OPERATED: None, Kind.OWN: None, Kind.GUARDED: None},
+    Role.OPERATOR: {Kind.SEEN: _READING, Kind.OPERATED: _OPERATING, Kind.WATCHED: _READING, Kind.OWN: _OWNING},
+    Role.ADMINISTRATOR: dict.fromkeys((Kind.SEEN, Kind.OPERATED, Kind.WATCHED, Kind.OWN, Kind.GUARDED)),
 }
 
 

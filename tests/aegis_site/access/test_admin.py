@@ -5,11 +5,10 @@ import re
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
-from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from aegis_site.access.models import ApiToken
+from aegis_site.access.models import ApiToken, Session
 from aegis_site.access.roles import Role, assign_role
 from aegis_site.kernel.audit.models import AuditEntry
 from tests.support.tokens import token_of

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch, URLResolver, reverse
 from django.utils import timezone
 
@@ -78,6 +80,14 @@ OTHERS = {
     "autocomplete": (NOBODY, STAFF),  # no page of ours asks for it: refused for every field
     "view_on_site": (NOBODY, NOBODY),  # nothing has such an address
     "aegis_settings": (STAFF, ADMINISTER),
+    "aegis_two_factor": (STAFF, STAFF),
+    "aegis_sessions": (STAFF, STAFF),
+    "aegis_all_sessions": (ADMINISTER, ADMINISTER),
+    "aegis_sign_in_locks": (ADMINISTER, ADMINISTER),
+    "auth_user_reset_second_factor": (ADMINISTER, ADMINISTER),
+    "auth_user_unlock": (ADMINISTER, ADMINISTER),
+    "aegis_dashboard_live": (STAFF, STAFF),
+    "aegis_first_steps": (STAFF, OPERATE),
     "auth_user_password_change": (ADMINISTER, ADMINISTER),
     "localca_trust_bundle": (VIEW, VIEW),
     "localca_ca_certificate": (VIEW, VIEW),
@@ -93,6 +103,7 @@ OTHERS = {
     "localca_certificateauthority_remove_key": (ADMINISTER, ADMINISTER),
     "localca_certificateauthority_restore_key": (ADMINISTER, ADMINISTER),
     "localca_certificateauthority_crl_place": (ADMINISTER, ADMINISTER),
+    "localca_certificateauthority_give_list": (ADMINISTER, ADMINISTER),
     "localca_certificateauthority_retire": (ADMINISTER, ADMINISTER),
     "localca_certificateauthority_revoke": (ADMINISTER, ADMINISTER),
     "localca_issuedcertificate_renew": (ADMINISTER, ADMINISTER),
@@ -100,13 +111,21 @@ OTHERS = {
     "notifications_channel_send_test_message": (ADMINISTER, ADMINISTER),
     "notifications_delivery_retry": (ADMINISTER, ADMINISTER),
     "hosts_host_exchange": (VIEW, OPERATE),
+    "hosts_host_clone": (OPERATE, OPERATE),
     "hosts_posture": (VIEW, VIEW),
     "hosts_expiry": (VIEW, VIEW),
+    "hosts_logs": (OPERATE, OPERATE),
+    "hosts_host_logs": (OPERATE, OPERATE),
+    "hosts_request_log": (OPERATE, OPERATE),
     "hosts_what_if": (OPERATE, OPERATE),
     "hosts_revert": (OPERATE, OPERATE),
+    "hosts_return": (OPERATE, OPERATE),
     "hosts_host_test_new": (STAFF, OPERATE),
     "hosts_host_test": (STAFF, OPERATE),
     "hosts_connection_tests": (NOBODY, STAFF),  # tests of others are not there
+    "hosts_host_set_up_new": (OPERATE, OPERATE),
+    "hosts_host_set_up": (OPERATE, OPERATE),
+    "hosts_host_set_up_step": (OPERATE, OPERATE),
     "hosts_host_upstream_setup": (VIEW, OPERATE),
     "hosts_host_client_certificate": (VIEW, OPERATE),
     "hosts_certificate_request": (VIEW, OPERATE),
@@ -116,7 +135,7 @@ OTHERS = {
     "hosts_host_health": (VIEW, VIEW),
 }
 # They are for strangers, and end a session.
-WITHOUT_SESSION = {"login", "logout"}
+WITHOUT_SESSION = {"login", "logout", "aegis_sign_in_code"}
 
 
 def names_in(entries: list[Any]) -> Iterator[str]:
@@ -198,6 +217,8 @@ def address(people: dict[str, User]) -> Any:
             return reverse(f"admin:{name}", args=[host.pk, waiting.pk])
         if name == "hosts_rotation":
             return reverse("admin:hosts_rotation", args=[host.pk, rotation.pk])
+        if name == "hosts_host_set_up_step":
+            return reverse("admin:hosts_host_set_up_step", args=[host.pk, "live"])
         for arguments in ([], [getattr(thing, "pk", "1")], [host.pk], [uuid.UUID(int=1)], ["hosts"], ["1", "1"]):
             with suppress(NoReverseMatch):
                 return reverse(f"admin:{name}", args=arguments)
@@ -223,6 +244,24 @@ def test_everybody_gets_what_the_table_says(client: Client, people: dict[str, Us
             if is_refused(response) == (person in allowed) or login or response.status_code >= 500:
                 wrong.append((name, response.request["REQUEST_METHOD"], response.status_code))
     assert wrong == []
+
+
+def test_looking_changes_nothing(client: Client, people: dict[str, User], address: Any) -> None:
+    """A GET of any page by who may do everything writes no row."""
+    client.force_login(people["superuser"])
+    urls = [address(name, "superuser") for name in NAMES]
+    with CaptureQueriesContext(connection) as queries:
+        for url in urls:
+            client.get(url)
+    written = [query["sql"] for query in queries if query["sql"].startswith(("INSERT", "UPDATE", "DELETE", "REPLACE"))]
+    assert written == []
+
+
+def test_sending_needs_the_token(people: dict[str, User], address: Any) -> None:
+    """No page takes a POST that a form of another site could have sent."""
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(people["superuser"])
+    assert [name for name in NAMES if client.post(address(name, "superuser")).status_code != 403] == []
 
 
 @pytest.mark.parametrize("person", OUTSIDERS)

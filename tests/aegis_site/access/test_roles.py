@@ -33,21 +33,23 @@ def test_every_model_of_ours_is_in_the_table() -> None:
 
 
 def test_a_viewer_only_views() -> None:
-    """Everything but users; beside that, each has tokens of its own."""
+    """Everything but users and logs; beside that, each has tokens of its own."""
     granted = permissions_of(Role.VIEWER)
     own = {"access.view_apitoken", "access.add_apitoken", "access.delete_apitoken"}
     assert own <= granted
     assert {permission.partition(".")[2].partition("_")[0] for permission in granted - own} == {"view"}
     installed = {model._meta.label_lower for model in apps.get_models()}
-    seen = {label for label, kind in MODELS.items() if kind not in (Kind.GUARDED, Kind.INTERNAL)} & installed
-    assert {permission.replace(".view_", ".") for permission in granted if ".view_" in permission} == seen
+    seen = {label for label, kind in MODELS.items() if kind not in (Kind.GUARDED, Kind.WATCHED, Kind.INTERNAL)}
+    viewed = {permission.replace(".view_", ".") for permission in granted if ".view_" in permission}
+    assert viewed == seen & installed
 
 
 def test_an_operator_changes_hosts_and_nothing_else() -> None:
-    """And when maintenance is. No CA, no settings, no users, no tokens of others, no channels."""
+    """And when maintenance is; it sees logs. No CA, no settings, no users, no tokens of others, no channels."""
     more = permissions_of(Role.OPERATOR) - permissions_of(Role.VIEWER)
     of_hosts = {"hosts", "upstream_tls", "healthchecks"}
-    assert {permission.partition(".")[0] for permission in more} == of_hosts | {"notifications"}
+    assert {permission.partition(".")[0] for permission in more} == of_hosts | {"notifications", "logs"}
+    assert {permission for permission in more if permission.startswith("logs.")} == {"logs.view_log"}
     assert {permission for permission in more if permission.startswith("notifications.")} == {
         f"notifications.{verb}_maintenancewindow" for verb in ("add", "change", "delete")
     }

@@ -3,14 +3,15 @@
 import subprocess
 import sys
 
-from aegis_site.access.tasks import prune_expired_tokens
+from aegis_site.access.tasks import prune_expired_sessions, prune_expired_tokens
 from aegis_site.celery import app
 from aegis_site.environment import BASE_DIR
 
 
 def test_pruning_is_periodic() -> None:
     """Beat knows it by its name."""
-    assert prune_expired_tokens.name in {entry["task"] for entry in app.conf.beat_schedule.values()}
+    periodic = {entry["task"] for entry in app.conf.beat_schedule.values()}
+    assert {prune_expired_tokens.name, prune_expired_sessions.name} <= periodic
 
 
 def test_the_worker_of_up_knows_every_periodic_task() -> None:
