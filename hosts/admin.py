@@ -8,11 +8,11 @@ Laws of this module:
 
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import URLPattern, reverse
@@ -23,32 +23,37 @@ from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import TabularInline
 
 from aegis_site.kernel.admin import ReadOnlyAdmin, action, display, shown_once
+from aegis_site.kernel.audit.models import AuditEntry
+from aegis_site.kernel.audit.panels import entry_views
 from aegis_site.kernel.audit.recording import changing
 from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.site_settings.services import host_defaults
 from hosts.audit import HOSTS
 from hosts.badges import badge, badges, host_badges
 from hosts.certificate_admin import ClientCertificateAdmin, issued_message
+from hosts.clone_admin import CloneAdmin
 from hosts.connection_test_admin import SAVE_AND_TEST, ConnectionTestAdmin
-from hosts.connection_tests import last_outcomes
 from hosts.downstream_admin import DownstreamTLSAdmin
 from hosts.drafts import MAX_UPSTREAMS
+from hosts.editor_tabs import EditorTabs
 from hosts.exchange_admin import ExchangeAdmin
 from hosts.expiry.admin import ExpiryAdmin
 from hosts.forms import HostForm, UpstreamForm, UpstreamFormSet
+from hosts.list_admin import HostListAdmin
+from hosts.logs.admin import LogsAdmin
 from hosts.models import CompiledHost, Host, ProxyWorker, Upstream
 from hosts.part_of_host import PartOfHost
 from hosts.posture_admin import PostureAdmin
 from hosts.publish import publish_on_commit
-from hosts.querysets import HostQuerySet
 from hosts.revert_admin import RevertAdmin
-from hosts.rotation.admin import RotationAdmin
+from hosts.rotation.admin import RotationAdmin, held_up_renewal
 from hosts.sections import inlines, pages
 from hosts.selectors import WorkerHealth, published_state, refusals, worker_health
 from hosts.services import ISSUED, delete_hosts, install_issued_certificate, write_domains
 from hosts.traffic_admin import HEADER_FIELDS, TRAFFIC_FIELDS, Fieldset, TrafficAdmin
-from hosts.upstream_failures import recently_failing
+from hosts.traffic_statistics.admin import TrafficStatisticsAdmin
 from hosts.upstream_setup_admin import UpstreamSetupAdmin
+from hosts.wizard.admin import WizardAdmin
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.panels import certificates_panel, crls_panel
 from upstream_tls.selectors import host_names_by_key, local_authorities, warnings_of
@@ -67,11 +72,14 @@ SECRET_PARAMETERS = (
     "kept_https_key",
 )
 
+# The page "History" has all.
+SHOWN_ENTRIES = 10
+
 HEALTH_BADGES = {WorkerHealth.CURRENT: "success", WorkerHealth.BEHIND: "warning", WorkerHealth.LOST: "danger"}
 
 Fieldsets = list[Fieldset]
 
-GENERAL_FIELDS = ["name", "domains", "enabled", "preserve_host", "websockets", "load_balancing"]
+GENERAL_FIELDS = ["name", "domains", "tags", "enabled", "preserve_host", "websockets", "load_balancing"]
 TLS_FIELDS = [
     "tls_enabled",
     "client_certificate",
@@ -82,7 +90,6 @@ TLS_FIELDS = [
     "kept_client_key",
     "client_key_passphrase",
     "clear_client_key",
-    "certificate_requests",
     "ca_certificate",
     "ca_certificate_file",
     "ca_certificate_facts",
@@ -103,10 +110,14 @@ ADVANCED_TLS_FIELDS = [
     "verify_depth",
 ]
 VIEW_FIELDSETS: Fieldsets = [
-    ("General", {"fields": ["name", "domain_names", "enabled", "preserve_host", "websockets", "load_balancing"]}),
+    (
+        "General",
+        {"fields": ["name", "domain_names", "tag_list", "enabled", "preserve_host", "websockets", "load_balancing"]},
+    ),
     ("Upstream TLS", {"fields": ["protection", "client_certificate_facts", "ca_certificate_facts", "crl_facts"]}),
     ("HTTPS towards clients", {"fields": ["https_certificate_facts"]}),
     ("Connection test", {"fields": ["connection_test_result"]}),
+    ("Traffic statistics", {"fields": ["traffic_statistics"]}),
     ("Proxy workers", {"fields": ["published", "upstream_failures_only"]}),
 ]
 
@@ -133,6 +144,8 @@ class HostAdmin(
     RevertAdmin,
     PostureAdmin,
     ExpiryAdmin,
+    WizardAdmin,
+    LogsAdmin,
     ExchangeAdmin,
     ClientCertificateAdmin,
     RotationAdmin,
@@ -140,27 +153,32 @@ class HostAdmin(
     ConnectionTestAdmin,
     DownstreamTLSAdmin,
     TrafficAdmin,
+    TrafficStatisticsAdmin,
+    CloneAdmin,
+    HostListAdmin,
 ):
     """List and editor of proxy hosts."""
 
     class Media:
-        js = ["hosts/skip_verify.js"]
+        css: ClassVar[Any] = {"all": ["hosts/editor.css"]}
+        js: ClassVar[Any] = ["hosts/editor_tabs.js", "hosts/editor_conditions.js", "hosts/editor_changes.js"]
 
     audit_type = HOSTS.target_type
     form = HostForm
     inlines = [UpstreamInline]
-    list_display = ["name", "domain_names", "upstream_summary", "protection", "last_test", "enabled"]
-    list_filter = ["enabled", "upstream_tls__enabled", "upstream_tls__skip_verify"]
-    search_fields = ["name", "domains__name", "upstreams__address"]
-    list_per_page = 50
-    actions = ["rotate_selected"]
-    actions_detail = ["client_certificate", "rotations", *UpstreamSetupAdmin.actions_detail]
+    empty_list_template = "hosts/wizard/empty_list.html"
+    actions = [*HostListAdmin.actions, "rotate_selected"]
+    actions_list = [*WizardAdmin.actions_list, *ExchangeAdmin.actions_list]
+    actions_detail = ["client_certificate", "rotations", *UpstreamSetupAdmin.actions_detail, "logs", "clone"]
+    # The tab "History" leads there as well.
+    actions_detail_hide_default = True
     actions_submit_line = ["save_and_test", "save_and_issue", "save_and_issue_server"]
     change_form_before_template = "hosts/editor_status.html"
     readonly_fields = [
         "client_certificate_facts",
         "ca_certificate_facts",
         "crl_facts",
+        "client_identity",
         "certificate_requests",
         "https_certificate_facts",
         "connection_test",
@@ -169,27 +187,12 @@ class HostAdmin(
         "upstream_failures",
         "upstream_failures_only",
         "domain_names",
+        "tag_list",
         "protection",
+        "traffic_statistics",
     ]
 
     # What the pages show
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Host]:
-        problem = CompiledHost.objects.filter(pk=OuterRef("pk")).values("problem")
-        hosts: HostQuerySet = super().get_queryset(request)
-        return hosts.with_configuration().annotate(problem=Subquery(problem))
-
-    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        changelist: ChangeList = super().get_changelist_instance(request)
-        refused = refusals(now=timezone.now())
-        shown = [host.pk for host in changelist.result_list]
-        tested = last_outcomes(shown)
-        failing = recently_failing(shown, now=timezone.now())
-        for host in changelist.result_list:
-            host.has_failed_lately = host.pk in failing
-            host.refused_because = refused.get(str(host.pk)) or host.problem
-            host.last_test_of_saved = tested.get(host.pk)
-        return changelist
 
     def get_urls(self) -> list[URLPattern]:
         return [*pages(self.admin_site), *super().get_urls()]
@@ -208,19 +211,18 @@ class HostAdmin(
                 "Advanced upstream TLS",
                 {"fields": _present(ADVANCED_TLS_FIELDS, configuration), "classes": ["collapse"]},
             ),
+            *([] if obj is None else [("Client certificate", {"fields": ["client_identity", "certificate_requests"]})]),
             ("HTTPS towards clients", {"fields": self.https_fields(obj)}),
             ("Traffic", {"fields": TRAFFIC_FIELDS, "classes": ["collapse"]}),
             ("Header rules", {"fields": HEADER_FIELDS, "classes": ["collapse"]}),
         ]
-        return (
-            fieldsets
-            if obj is None
-            else [*fieldsets, ("Proxy workers", {"fields": ["published", "upstream_failures"]})]
-        )
-
-    @display(description="Domains")
-    def domain_names(self, host: Host) -> str:
-        return ", ".join(domain.name for domain in host.domains.all())
+        if obj is None:
+            return fieldsets
+        return [
+            *fieldsets,
+            ("Traffic statistics", {"fields": ["traffic_statistics"]}),
+            ("Proxy workers", {"fields": ["published", "upstream_failures"]}),
+        ]
 
     @display(description="Upstream TLS")
     def protection(self, host: Host) -> SafeString:
@@ -275,8 +277,11 @@ class HostAdmin(
     ) -> HttpResponse:
         # One button less in a line of many; hosts are made one by one.
         context["show_save_and_add_another"] = False
+        history = None if obj is None else self._history(request, obj)
+        context["editor_tabs"] = EditorTabs(context["adminform"], context["inline_admin_formsets"], history=history)
         if obj is not None:
             context["configuration"] = obj.upstream_configuration
+            context["held_up"] = held_up_renewal(obj.pk)
             context["refused_because"] = refusals(now=timezone.now()).get(str(obj.pk)) or getattr(obj, "problem", "")
         response: HttpResponse = super().render_change_form(request, context, *args, obj=obj, **kwargs)
         return response
@@ -340,6 +345,12 @@ class HostAdmin(
             return self._back_to_editor(request, obj)
         response: HttpResponse = super().response_change(request, obj)
         return response
+
+    def _history(self, request: HttpRequest, host: Host) -> SafeString:
+        """The last changes. One query."""
+        entries = AuditEntry.objects.filter(target_type=HOSTS.target_type, target_id=str(host.pk))[:SHOWN_ENTRIES]
+        views = entry_views(entries, revert_url=partial(self.revert_url, request))
+        return render_to_string("hosts/editor_history.html", {"entries": views, "host": host})
 
     def _is_issuing(self, request: HttpRequest) -> bool:
         return ISSUE_ACTION in request.POST and self.has_issue_permission(request)
@@ -415,7 +426,5 @@ def _present(fields: Sequence[Any], configuration: UpstreamTLSConfiguration) -> 
         "ca_certificate_facts": not configuration.ca_certificate,
         "crl_facts": not configuration.crl,
         "clear_client_key": not configuration.has_client_key,
-        # Of a host that is not stored yet there is nothing to ask for.
-        "certificate_requests": configuration._state.adding,
     }
     return [name for name in fields if not (isinstance(name, str) and absent.get(name))]

@@ -55,7 +55,7 @@ SAVE_AND_TEST = "hosts_host_save_and_test"
 
 # Of the form's fields those that a test does not depend on.
 _IRRELEVANT_FIELDS = frozenset(
-    ("name", "domains", "load_balancing", *DownstreamTLSFields.declared_fields, *TrafficFields.declared_fields)
+    ("name", "domains", "tags", "load_balancing", *DownstreamTLSFields.declared_fields, *TrafficFields.declared_fields)
 ) - frozenset(UpstreamTLSFields.declared_fields)
 
 
@@ -77,7 +77,7 @@ class ConnectionTestAdmin(ModelAdmin):
 
     # What the pages show
 
-    @display(description="Last test")
+    @display(description="Last test", ordering="last_tested_at")
     def last_test(self, host: Host) -> SafeString:
         return last_test_cell(getattr(host, "last_test_of_saved", None))
 

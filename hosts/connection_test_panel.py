@@ -59,9 +59,17 @@ class StageView:
     is_failed: bool
 
 
-def results_panel(tests: Sequence[ConnectionTest], *, is_outdated: bool = False) -> SafeString:
-    """Each test: running, its result, or why there is none. `is_outdated`: the host was changed since."""
-    context = {"tests": [_test_view(test) for test in tests], "is_outdated": is_outdated}
+def results_panel(
+    tests: Sequence[ConnectionTest], *, is_outdated: bool = False, links_to_editor: bool = True
+) -> SafeString:
+    """Each test: running, its result, or why there is none. `is_outdated`: the host was changed since.
+
+    `links_to_editor`: whether the page has the editor's fields, to which a failure leads.
+    """
+    views = [_test_view(test) for test in tests]
+    if not links_to_editor:
+        views = [{**view, "field": None} for view in views]
+    context = {"tests": views, "is_outdated": is_outdated}
     return render_to_string("hosts/connection_test_results.html", context)
 
 

@@ -215,12 +215,19 @@ def latest_tests(host: Host) -> list[ConnectionTest]:
 
 def last_outcomes(host_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, ConnectionTest]:
     """Of each host the last test of what is saved, the worst one of its batch; without its result. One query."""
-    done = ConnectionTest.objects.filter(
-        host=OuterRef("pk"), state=ConnectionTestState.DONE, is_of_saved_host=True
-    ).order_by("-created_at", "success")
-    last = Host.objects.filter(pk__in=list(host_ids)).values_list(Subquery(done.values("pk")[:1]))
+    last = Host.objects.filter(pk__in=list(host_ids)).values_list(_last_of_saved("pk"))
     tests = ConnectionTest.objects.filter(pk__in=last).defer("result", "job")
     return {test.host_id: test for test in tests if test.host_id is not None}
+
+
+def last_success() -> Subquery:
+    """For the hosts of a query: whether that test went well; null, it was never tested."""
+    return _last_of_saved("success")
+
+
+def last_tested_at() -> Subquery:
+    """For the hosts of a query: when that test ended."""
+    return _last_of_saved("finished_at")
 
 
 def last_tests_of_upstreams(host_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, ConnectionTest]:
@@ -304,6 +311,13 @@ def host_field_of(
         port=upstream.port,
         server_name=configuration.server_name,
     )
+
+
+def _last_of_saved(column: str) -> Subquery:
+    done = ConnectionTest.objects.filter(
+        host=OuterRef("pk"), state=ConnectionTestState.DONE, is_of_saved_host=True
+    ).order_by("-created_at", "success")
+    return Subquery(done.values(column)[:1])
 
 
 def _last_test_of_saved() -> Subquery:

@@ -24,7 +24,7 @@ from hosts.selectors import domains_of_other_hosts
 from hosts.specs import HostSpec, UpstreamSpec
 from hosts.traffic import apply_traffic
 from hosts.traffic_models import TrafficConfiguration
-from hosts.validators import clean_domain
+from hosts.validators import clean_domain, clean_tags
 from upstream_tls.changes import KEEP, Keep
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.services import apply_changes
@@ -99,6 +99,9 @@ def draft_host(host: Host, spec: HostSpec, *, claims: Claims, user: Actor | None
     errors = FieldErrors()
     is_new = host._state.adding
     _assign(host, spec)
+    if not isinstance(spec.tags, Keep):
+        with errors.under("tags"):
+            host.tags = clean_tags(spec.tags)
     _check_host(host, claims, errors)
     domains: list[str] | None = None
     if is_new or spec.domains is not KEEP:

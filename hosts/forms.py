@@ -13,6 +13,8 @@ from hosts.downstream_forms import DownstreamTLSFields
 from hosts.drafts import clean_domains
 from hosts.models import Host, Upstream
 from hosts.traffic_forms import TrafficFields
+from hosts.validators import clean_tags
+from upstream_tls.form_fields import ListField
 
 _BALANCING_HELP = (
     ("Round robin", "in turn, by weight."),
@@ -32,9 +34,14 @@ class HostForm(DownstreamTLSFields, TrafficFields):
         help_text="One per line or separated by commas. *.example.com stands for all names below it.",
     )
 
+    tags = ListField(
+        required=False,
+        help_text="Words to find hosts by, separated by commas, such as prod, team:payments.",
+    )
+
     class Meta:
         model = Host
-        fields = ["name", "enabled", "preserve_host", "websockets", "load_balancing", "access_log"]
+        fields = ["name", "tags", "enabled", "preserve_host", "websockets", "load_balancing", "access_log"]
         help_texts = {
             "load_balancing": format_html_join(mark_safe("<br>"), "<strong>{}</strong>: {}", _BALANCING_HELP),
         }
@@ -42,11 +49,15 @@ class HostForm(DownstreamTLSFields, TrafficFields):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not self.instance._state.adding:
+            self.initial["tags"] = ", ".join(self.instance.tags)
             self.fields["domains"].initial = "\n".join(domain.name for domain in self.instance.domains.all())
 
     def clean_domains(self) -> list[str]:
         names = [name for name in re.split(r"[\s,;]+", self.cleaned_data["domains"]) if name]
         return clean_domains(names, host_id=self.instance.pk)
+
+    def clean_tags(self) -> list[str]:
+        return clean_tags(self.cleaned_data["tags"])
 
     def clean(self) -> None:
         super().clean()
@@ -65,6 +76,8 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["position"].required = False
+        for field in self.fields.values():
+            field.widget.attrs["aria-label"] = field.label  # the headings of the columns label nothing
         if self.instance._state.adding:
             self.initial["position"] = None
 

@@ -6,6 +6,7 @@ Laws of this module:
   names the version of the whole.
 - `hosts.connection_tests` is the only writer of ConnectionTest.
 - `hosts.rotation.transitions` exchanges the client certificate of an UpstreamTLSConfiguration, and saves the Host too.
+- `hosts.traffic_statistics.recording` and `.retention` are the only writers of TrafficSample.
 - `hosts.publish` is the only writer of CompiledHost and GenerationCounter, `hosts.worker_feed` of ProxyWorker
   and UpstreamFailure.
 """
@@ -22,14 +23,16 @@ from django.db import models
 from aegis_site.kernel.certificates import CertificateFacts
 from aegis_site.kernel.fields import SealedField
 from hosts.querysets import CompiledHostQuerySet, ConnectionTestQuerySet, HostQuerySet
-from hosts.rotation.models import Rotation
+from hosts.rotation.models import IssuedCandidate, Rotation
 from hosts.traffic_models import TrafficConfiguration
+from hosts.traffic_statistics.models import TrafficSample
 from hosts.validators import Between, clean_address, validate_printable
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.stored import stored_certificates, stored_facts
 
 # Models of this app that stand elsewhere: Django finds them by this import.
-ROTATION_MODELS = (Rotation,)
+ROTATION_MODELS = (Rotation, IssuedCandidate)
+STATISTICS_MODELS = (TrafficSample,)
 
 MAX_WEIGHT = 1000
 
@@ -66,6 +69,9 @@ class Host(models.Model):
     )
     access_log = models.BooleanField(
         "Access log", default=True, help_text="Write a line for each request of this host."
+    )
+    tags: "models.JSONField[list[str], list[str]]" = models.JSONField(
+        default=list, blank=True, help_text="Words to find hosts by, as clean_tags makes them."
     )
     load_balancing = models.CharField(
         "Load balancing", max_length=20, choices=LoadBalancing, default=LoadBalancing.ROUND_ROBIN

@@ -27,6 +27,7 @@ from hosts.posture import Document, postures
 from hosts.posture_csv import TooManyReports, csv_response
 from hosts.posture_filters import PostureFilter, filtered
 from hosts.posture_findings import Severity
+from hosts.validators import MAX_TAG_CHARACTERS
 from hosts.what_if import Verdict, WhatIf, what_if
 from hosts.what_if_forms import WhatIfForm
 
@@ -46,6 +47,9 @@ class PostureFilterForm(forms.Form):
     """Which hosts the page shows."""
 
     q = forms.CharField(label="Name", required=False, max_length=100, widget=UnfoldAdminTextInputWidget)
+    tag = forms.CharField(
+        required=False, max_length=MAX_TAG_CHARACTERS, empty_value=None, widget=UnfoldAdminTextInputWidget
+    )
     exceptions = forms.TypedChoiceField(
         label="Exceptions",
         required=False,

@@ -15,12 +15,13 @@ import datetime
 import io
 import threading
 import uuid
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 
+from aegis_site.kernel.downloads import in_a_place
 from aegis_site.kernel.errors import AegisError
 from hosts.models import Host
 from hosts.posture import postures
@@ -84,30 +85,13 @@ def csv_response(hosts: QuerySet[Host], *, now: datetime.datetime) -> StreamingH
     """A download of these hosts' postures. Raises TooManyReports."""
     # Ids are few bytes each; the rows behind them are read in batches while the client reads.
     host_ids = list(dict.fromkeys(hosts.values_list("pk", flat=True)))
-    lines = _in_a_place(csv_lines(host_ids, now=now))
+    lines = in_a_place(_places, csv_lines(host_ids, now=now))
+    if lines is None:
+        raise TooManyReports
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{FILE_NAME}"'
     response["Cache-Control"] = "no-store"
     return response
-
-
-def _in_a_place(lines: Iterator[str]) -> Generator[str, None, None]:
-    """These lines, while one of the places is taken. Raises TooManyReports."""
-    places = _places
-    if not places.acquire(blocking=False):
-        raise TooManyReports
-
-    def held() -> Generator[str, None, None]:
-        try:
-            yield ""
-            yield from lines
-        finally:
-            places.release()
-
-    # Begun at once: a generator that was not does nothing when it is closed, as by a client that is gone already.
-    begun = held()
-    next(begun)
-    return begun
 
 
 def csv_lines(host_ids: Sequence[uuid.UUID], *, now: datetime.datetime) -> Iterator[str]:

@@ -8,10 +8,11 @@ import datetime
 import uuid
 from dataclasses import dataclass
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 
 from hosts.connection_tests import ends_of_upstream_certificates
-from hosts.models import DownstreamTLSConfiguration, Host, Scheme, Upstream
+from hosts.models import DownstreamTLSConfiguration, Scheme, Upstream
+from hosts.querysets import HostQuerySet
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.stored import stored_ends
 
@@ -23,13 +24,15 @@ class PostureFilter:
     exceptions: bool | None = None
     mtls: bool | None = None
     expiring_within_days: int | None = None
+    tag: str | None = None
 
 
-def filtered(hosts: QuerySet[Host], wanted: PostureFilter, *, now: datetime.datetime) -> QuerySet[Host]:
+def filtered(hosts: HostQuerySet, wanted: PostureFilter, *, now: datetime.datetime) -> HostQuerySet:
     """Those of the hosts that are wanted."""
+    if wanted.tag is not None:
+        hosts = hosts.tagged(wanted.tag)
     if wanted.exceptions is not None:
-        is_over = Q(upstream_tls__skip_verify_until__lte=now)
-        is_skipped = Q(upstream_tls__skip_verify=True) & ~is_over
+        is_skipped = Q(pk__in=hosts.skipping_verification(now).values("pk"))
         plain = Upstream.objects.filter(host=OuterRef("pk"), scheme=Scheme.HTTP)
         has_exception = hosts.filter(is_skipped | Q(Exists(plain))).values("pk")
         hosts = hosts.filter(pk__in=has_exception) if wanted.exceptions else hosts.exclude(pk__in=has_exception)

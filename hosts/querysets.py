@@ -4,6 +4,7 @@ import datetime
 from typing import TYPE_CHECKING
 
 from django.db import models
+from django.db.models.functions import Cast
 
 from hosts.sections import related_names
 
@@ -17,6 +18,16 @@ class HostQuerySet(models.QuerySet["Host"]):
     def with_settings(self) -> "HostQuerySet":
         """With the rows of which a host has one each: one query."""
         return self.select_related("upstream_tls", "downstream_tls", "traffic", *related_names())
+
+    def tagged(self, tag: str) -> "HostQuerySet":
+        """Those that have this tag, in any case. A tag has no character that JSON or LIKE would write otherwise."""
+        written = Cast("tags", models.TextField())
+        return self.alias(tags_text=written).filter(tags_text__contains=f'"{tag.strip().lower()}"')
+
+    def skipping_verification(self, now: datetime.datetime) -> "HostQuerySet":
+        """Those that accept any certificate of their upstreams at this moment."""
+        is_over = models.Q(upstream_tls__skip_verify_until__lte=now)
+        return self.filter(models.Q(upstream_tls__skip_verify=True) & ~is_over)
 
     def with_configuration(self) -> "HostQuerySet":
         """With all that is shown or compiled of a host: three queries, whatever the number of hosts."""

@@ -1,8 +1,9 @@
-"""What it takes to undo one entry of the audit log: which values come back, which cannot, and which were changed since.
+"""What it takes to undo entries of the audit log: which values come back, which cannot, and which were changed since.
 
 Laws of this module:
-- Changes nothing and opens no secret. Only the entry and what is stored of the host decide.
-- A value comes back only where the stored one is still what the entry made of it; any other is a conflict.
+- Changes nothing and opens no secret. Only the entries and what is stored of the host decide.
+- Entries are undone one after the other, the newest first. A value comes back only where it is what the entry made of
+  it; any other is a conflict.
 - Keys, secret values of header rules and what Aegis sets by itself are not in the log: they stay as they are, and it is
   said. A certificate whose key was replaced stays with it.
 """
@@ -15,7 +16,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from aegis_site.kernel.audit.changes import Change
+from aegis_site.kernel.audit.changes import Change, differences
 from aegis_site.kernel.audit.models import AuditEntry
 from aegis_site.kernel.masking import MASK
 from hosts.api.serializers import HostSerializer
@@ -23,8 +24,9 @@ from hosts.audit import described
 from hosts.models import Host
 from hosts.traffic import RULES
 
-# What a revert says of itself in the log.
+# What a revert says of itself in the log: which entry, or until when.
 NOTE = "reverts_entry"
+NOTE_OF_TIME = "reverts_to"
 
 _STEP = re.compile(r"([^.\[\]]+)|\[([0-9]{1,6})\]")
 # Of each section the certificate, and what says which key belongs to it.
@@ -53,7 +55,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`changes` are those that a revert makes, `conflicts` the fields that were changed since.
+    """`changes` are those that a revert makes, `conflicts` the fields that were changed since: then there are none.
 
     `body` is what PATCH of the host would get.
     """
@@ -64,31 +66,36 @@ class Plan:
     body: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
-def plan_revert(entry: AuditEntry, host: Host) -> Plan:
-    """Of an entry that changed `host`, which was read `with_configuration`. No query."""
-    document = deepcopy(dict(described(host).document))
-    serializer = HostSerializer()
-    kept: list[Kept] = []
-    wanted: list[tuple[Path, Change]] = []
-    for change in entry.changes:
-        path = _path(change["field"])
-        if change["field"] == NOTE:
-            continue
-        if reason := _why_kept(path, entry.changes, document, serializer):
-            kept.append(Kept(field=change["field"], reason=reason))
-        else:
-            wanted.append((path, change))
-    conflicts = tuple(change["field"] for path, change in wanted if not _is_as_left(document, path, change))
+def plan_revert(entries: Sequence[AuditEntry], host: Host) -> Plan:
+    """Of entries that changed `host`, the newest first; `host` was read `with_configuration`. No query."""
+    found = dict(described(host).document)
+    document = deepcopy(found)
     ids: list[str | None] = [str(upstream.pk) for upstream in host.upstreams.all()]
-    if not conflicts:
+    every_change = [change for entry in entries for change in entry.changes]
+    kept: dict[str, Kept] = {}
+    paths: list[Path] = []
+    conflicts: tuple[str, ...] = ()
+    serializer = HostSerializer()
+    for entry in entries:
+        wanted: list[tuple[Path, Change]] = []
+        for change in entry.changes:
+            name, path = change["field"], _path(change["field"])
+            if name in (NOTE, NOTE_OF_TIME):
+                continue
+            if reason := _why_kept(path, every_change, found, serializer):
+                kept[name] = Kept(field=name, reason=reason)
+            else:
+                wanted.append((path, change))
+        conflicts = tuple(change["field"] for path, change in wanted if not _is_as_left(document, path, change))
+        if conflicts:
+            break
         _undo(document, ids, wanted)
+        paths += [path for path, _ in wanted]
     return Plan(
-        changes=tuple(
-            Change(field=change["field"], before=change["after"], after=change["before"]) for _, change in wanted
-        ),
-        kept=tuple(kept),
+        changes=() if conflicts else tuple(differences(found, document)),
+        kept=tuple(kept.values()),
         conflicts=conflicts,
-        body=_body(document, ids, [path for path, _ in wanted]) if not conflicts else {},
+        body={} if conflicts else _body(document, ids, paths),
     )
 
 

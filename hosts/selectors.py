@@ -77,6 +77,11 @@ def domains_of_other_hosts(names: Sequence[str], *, host_id: uuid.UUID) -> Itera
     return Domain.objects.filter(name__in=names).exclude(host_id=host_id).select_related("host")
 
 
+def tags_in_use() -> list[str]:
+    """The tags of all hosts, sorted. One query."""
+    return sorted({tag for tags in Host.objects.exclude(tags=[]).values_list("tags", flat=True) for tag in tags})
+
+
 def published_state(host_id: uuid.UUID, *, now: datetime.datetime) -> PublishedState:
     """What is published of a host and what each worker makes of it. Two queries."""
     compiled = CompiledHost.objects.filter(pk=host_id).first()

@@ -19,11 +19,12 @@ from hosts.downstream_tls import common_name_of
 from hosts.drafts import STORED, draft_host
 from hosts.models import Domain, Host
 from hosts.publish import publish_on_commit
+from hosts.rotation.services import cancel_of_hosts
 from hosts.specs import HostSpec
 from localca.keys import KeyType, generate_key
 from localca.models import IssuedCertificate, Purpose
 from localca.orders import Order
-from localca.services import issue_certificate
+from localca.services import issue_certificate, nobody_chose
 from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.services import apply_changes
@@ -62,6 +63,7 @@ def delete_hosts(*, hosts: Iterable[Host], user: Actor | None) -> None:
     """As `delete_host`, for several at once."""
     identifiers = [host.pk for host in hosts]
     with changing(HOSTS, identifiers, user=user):
+        cancel_of_hosts(identifiers, user=user)
         Host.objects.filter(pk__in=identifiers).delete()
     publish_on_commit(identifiers)
 
@@ -87,7 +89,8 @@ def install_issued_certificate(
     )
     key = generate_key(key_type)  # RSA takes seconds: before the transaction
     with transaction.atomic():
-        bundle = issue_certificate(order=order, key=key, user=user)
+        with nobody_chose():
+            bundle = issue_certificate(order=order, key=key, user=user)
         install_pair(host=host, chain_pem=bundle.chain_pem, key_pem=bundle.key_pem, action=ISSUED, user=user)
     return bundle.record
 

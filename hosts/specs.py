@@ -63,7 +63,7 @@ class HeaderRuleSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSpec:
-    """A host, or the parts of it that change. `domains`, `upstreams` and header rules are whole and in order.
+    """A host, or the parts of it that change. `domains`, `tags`, `upstreams` and header rules are whole lists.
 
     `timeouts`, `passive_health`, `retries` and `limits` have new values by name, as in `proxyworker.snapshot`
     (`timeouts`: Deadlines); what they do not name is kept. So have `sections`, by the name of the section
@@ -72,6 +72,7 @@ class HostSpec:
 
     name: str | Keep = KEEP
     domains: tuple[str, ...] | Keep = KEEP
+    tags: tuple[str, ...] | Keep = KEEP
     enabled: bool | Keep = KEEP
     preserve_host: bool | Keep = KEEP
     websockets: bool | Keep = KEEP

@@ -16,6 +16,7 @@ from hosts.rotation.renewal import renew_due
 from hosts.rotation.running import advance, due_rotations
 from hosts.selectors import hosts_to_compile
 from hosts.skip_verify import end_exceptions
+from hosts.traffic_statistics import retention
 
 # Workers report every few seconds. The admin calls one lost long before it is forgotten.
 FORGET_WORKER_AFTER = datetime.timedelta(hours=1)
@@ -90,3 +91,16 @@ def sweep_rotations() -> None:
 def renew_client_certificates() -> None:
     """Renew the client certificates of the local CA that are due, and rotate to them."""
     renew_due(now=timezone.now())
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def unite_traffic_samples() -> None:
+    """Sum up what several workers counted of the same minutes."""
+    retention.unite_sources(now_s=timezone.now().timestamp())
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def prune_traffic_samples() -> None:
+    """Sum up what is old of the traffic, forget what is older, and what was told of hosts that are gone."""
+    retention.condense(now_s=timezone.now().timestamp())
+    retention.forget_traffic_of_gone_hosts()

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
@@ -13,6 +14,11 @@ MAX_NAME_CHARACTERS = 253
 
 # What the browsers' preload list recommends; who errs waits for it to pass.
 MAX_HSTS_AGE_S = 63_072_000
+
+MAX_TAGS = 20
+MAX_TAG_CHARACTERS = 40
+TAG_PATTERN = "[a-z0-9]([a-z0-9._:=/-]*[a-z0-9])?"
+_TAG = re.compile(TAG_PATTERN)
 
 # Container platforms name services with underscores, which DNS itself allows (RFC 2181 section 11).
 _SERVICE_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
@@ -78,6 +84,26 @@ def clean_address(text: str) -> str:
         return _without_wildcard(clean_dns_name(bare))
     except ValidationError as error:
         raise ValidationError(f"{address!r} is neither a DNS name nor an IP address.", code="invalid") from error
+
+
+def clean_tags(names: Iterable[str]) -> list[str]:
+    """Tags of a host: lower-case, sorted, each once. Raises ValidationError with every error."""
+    tags = sorted({name.strip().lower() for name in names})
+    errors = [
+        ValidationError(f"{tag!r} is no tag: letters, digits and . _ : = / - between them.", code="invalid")
+        for tag in tags
+        if not _TAG.fullmatch(tag)
+    ]
+    errors += [
+        ValidationError(f"A tag has at most {MAX_TAG_CHARACTERS} characters.", code="max_length")
+        for tag in tags
+        if len(tag) > MAX_TAG_CHARACTERS
+    ]
+    if len(tags) > MAX_TAGS:
+        errors.append(ValidationError(f"A host has at most {MAX_TAGS} tags.", code="max_length"))
+    if errors:
+        raise ValidationError(errors)
+    return tags
 
 
 def clean_hsts_max_age(seconds: int) -> int:

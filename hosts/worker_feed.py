@@ -15,6 +15,7 @@ from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.fields import Sealed
 from hosts.models import CompiledHost, ProxyWorker
 from hosts.selectors import latest_generation
+from hosts.traffic_statistics.recording import record_traffic
 from hosts.upstream_failures import record_failures
 from proxyworker.snapshot import LoadedEntry, WorkerReport
 
@@ -59,6 +60,8 @@ class DatabaseFeed:
             )
             if report.failures:
                 record_failures(worker=worker, run=report.run, reported=report.failures, now=now)
+            if report.traffic:
+                record_traffic(run=report.run, reported=report.traffic, now=now)
 
 
 @contextmanager

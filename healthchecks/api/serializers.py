@@ -3,15 +3,12 @@
 Laws of this module: as in `hosts.api.serializers`; what a value may be is decided by the model.
 """
 
-import datetime
 from typing import Any
 
-from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
 
-from aegis_site.kernel import filters
 from aegis_site.kernel.api import StrictSerializer
-from aegis_site.kernel.serializers import QuerySerializer
+from aegis_site.kernel.serializers import MomentField, QuerySerializer
 from healthchecks.history import Range
 from healthchecks.models import INTERVAL_S, THRESHOLD, TIMEOUT_S, CheckKind, HealthCheck, HealthState, Method
 from healthchecks.section import SECTION
@@ -151,17 +148,6 @@ class HostHealthSerializer(serializers.Serializer[Any]):
     enabled = serializers.BooleanField()
     interval_s = serializers.IntegerField()
     upstreams = UpstreamHealthSerializer(many=True)
-
-
-class MomentField(serializers.DateTimeField):
-    """A date and time as the filters of lists take it; without an offset it is UTC."""
-
-    def to_internal_value(self, value: Any) -> datetime.datetime:
-        try:
-            moment: datetime.datetime = filters.MomentField().clean(value)
-        except DjangoValidationError as error:
-            raise serializers.ValidationError(error.messages, code="invalid") from error
-        return moment
 
 
 class HistoryQuerySerializer(QuerySerializer):

@@ -36,6 +36,11 @@ def met_by(source: Source) -> Q:
     return Q(**{f"{source.value}_count__gt": 0})
 
 
+def open_groups(*, now: datetime.datetime) -> QuerySet[FailureGroup]:
+    """Those that are open and not muted, the newest first. One query."""
+    return failure_groups().filter(~muted(now), state=FailureState.OPEN)
+
+
 def open_count(*, now: datetime.datetime) -> int:
     """How many are open and not muted. One query of an index."""
     return FailureGroup.objects.filter(~muted(now), state=FailureState.OPEN).count()

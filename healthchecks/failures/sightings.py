@@ -96,12 +96,17 @@ def record_sightings(sightings: Sequence[Sighting], *, now: datetime.datetime) -
 
 
 def note_test(test: ConnectionTest, *, now: datetime.datetime) -> None:
-    """A connection test has a result. One of something that is not saved says nothing about the host."""
-    if test.success or not test.is_of_saved_host or test.host_id is None or test.upstream_id is None:
+    """A connection test has a result. One of something that is not saved says nothing about the host.
+
+    Nor is it a failure when a host that serves nobody cannot: it may be just being set up.
+    """
+    if test.success or not test.is_of_saved_host or test.host is None or test.upstream_id is None:
+        return
+    if not test.host.enabled:
         return
     error = (test.result or {}).get("error") or {}
     sighting = Sighting(
-        host_id=test.host_id,
+        host_id=test.host.pk,
         upstream_id=test.upstream_id,
         code=test.code,
         message=printable(str(error.get("message", "")), MESSAGE_CHARACTERS),

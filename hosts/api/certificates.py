@@ -4,12 +4,13 @@ Laws of this module: who may change hosts may do all of it but issue, which take
 a private key.
 """
 
+import uuid
 from typing import Any
 
 from django.db import transaction
 from django.http import Http404
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -27,6 +28,8 @@ from hosts.certificate_requests import (
     rotate_to_signed_certificate,
 )
 from hosts.models import Host
+from hosts.rotation.models import Rotation
+from hosts.rotation.selectors import open_rotation
 from hosts.services import install_issued_certificate
 from localca.keys import KeyType
 from localca.orders import VALIDITY_DAYS_MAX
@@ -74,7 +77,10 @@ class CertificateWishSerializer(StrictSerializer[Any]):
 
 
 class CertificateRequestSerializer(serializers.Serializer[CertificateRequest]):
-    """A key that waits for its certificate until `expires_at`. `csr` is what the other CA is to sign."""
+    """A key that waits for its certificate until `expires_at`. `csr` is what the other CA is to sign.
+
+    `rotation` is the open one that tries its certificate: until that is over, it is neither answered nor deleted.
+    """
 
     id = serializers.UUIDField()
     url = serializers.SerializerMethodField()
@@ -86,6 +92,12 @@ class CertificateRequestSerializer(serializers.Serializer[CertificateRequest]):
     created_at = serializers.DateTimeField()
     created_by = serializers.CharField(allow_blank=True)
     expires_at = serializers.DateTimeField()
+    rotation = serializers.SerializerMethodField()
+
+    @extend_schema_field(serializers.UUIDField(allow_null=True))
+    def get_rotation(self, waiting: CertificateRequest) -> str | None:
+        found: Rotation | None = self.context.get("open_rotation")
+        return str(found.pk) if found is not None and found.certificate_request_id == waiting.pk else None
 
     def get_url(self, waiting: CertificateRequest) -> str:
         names = [waiting.host_id, waiting.pk]
@@ -149,7 +161,7 @@ class CertificateRequestsView(ApiView):
     def get(self, request: Request, pk: str) -> Response:
         """The requests of a host for certificates of other CAs, the oldest first."""
         waiting = CertificateRequest.objects.filter(host=_host(pk)).defer("key")
-        return Response({"results": _document(waiting, request, many=True)})
+        return Response({"results": _document(waiting, request, pk, many=True)})
 
     @extend_schema(
         operation_id="hosts_certificate_requests_create",
@@ -162,7 +174,7 @@ class CertificateRequestsView(ApiView):
         host = _host(pk)
         wish = Wish(**{"common_name": default_common_name(host), **wanted, **_typed(wanted)})
         try:
-            document = _document(request_certificate(host=host, wish=wish, user=request.user), request)
+            document = _document(request_certificate(host=host, wish=wish, user=request.user), request, pk)
         except Host.DoesNotExist as error:  # it was deleted since
             raise Http404 from error
         return Response(document, status=status.HTTP_201_CREATED, headers={"Location": document["url"]})
@@ -177,12 +189,15 @@ class CertificateRequestView(ApiView):
     @extend_schema(operation_id="hosts_certificate_requests_retrieve", responses={200: CertificateRequestSerializer})
     def get(self, request: Request, pk: str, request_id: str) -> Response:
         """The signing request, and since when it waits."""
-        return Response(_document(_waiting(pk, request_id), request))
+        return Response(_document(_waiting(pk, request_id), request, pk))
 
     @extend_schema(operation_id="hosts_certificate_requests_destroy", responses={204: None})
     @transaction.atomic
     def delete(self, request: Request, pk: str, request_id: str) -> Response:
-        """Forget it with its key: a certificate that is signed for it later is of no use."""
+        """Forget it with its key: a certificate that is signed for it later is of no use.
+
+        409 while a rotation tries it.
+        """
         delete_certificate_request(request=_waiting(pk, request_id), user=request.user)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -205,8 +220,8 @@ class SignedCertificateView(ApiView):
         """Install what was signed, with the key of the request, enable mTLS, and forget the request.
 
         Answers with the host as it is now. When something is wrong with the certificate, nothing changes. With
-        `rotate`, upstreams are asked first, in a rotation, which has the key from here on: one of those at
-        `/hosts/{id}/rotations`.
+        `rotate`, upstreams are asked first, in a rotation, one of those at `/hosts/{id}/rotations`; the request stays
+        until the certificate is in use for good. 409 while a rotation tries it.
         """
         wanted = _validated(SignedCertificateSerializer, request)
         use = rotate_to_signed_certificate if wanted.get("rotate") else install_signed_certificate
@@ -241,8 +256,10 @@ def _shown(pk: str, request: Request) -> Response:
     return Response(HostSerializer(host, context={"request": request}).data)
 
 
-def _document(found: Any, request: Request, *, many: bool = False) -> Any:
-    return CertificateRequestSerializer(found, context={"request": request}, many=many).data
+def _document(found: Any, request: Request, pk: str, *, many: bool = False) -> Any:
+    """Of requests of this host."""
+    context = {"request": request, "open_rotation": open_rotation(uuid.UUID(pk))}
+    return CertificateRequestSerializer(found, context=context, many=many).data
 
 
 def _validated(kind: type[StrictSerializer[Any]], request: Request) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from django_filters import rest_framework as filters
 
 from aegis_site.kernel.filters import BooleanFilter, ChoiceFilter, MomentFilter, TextFilter
 from hosts.models import DownstreamTLSConfiguration, Host, LoadBalancing, ProxyWorker
+from hosts.querysets import HostQuerySet
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.stored import stored_ends
 
@@ -22,6 +23,7 @@ class HostFilter(filters.FilterSet):
     upstream = TextFilter(
         field_name="upstreams__address", lookup_expr="iexact", distinct=True, help_text="An upstream's address, whole."
     )
+    tag = TextFilter(method="tagged", help_text="One of its tags, whole.")
     enabled = BooleanFilter(help_text="Whether it carries traffic.")
     mtls = BooleanFilter(field_name="upstream_tls__enabled", help_text="Whether it presents a client certificate.")
     skip_verify = BooleanFilter(
@@ -39,6 +41,10 @@ class HostFilter(filters.FilterSet):
     class Meta:
         model = Host
         fields: list[str] = []
+
+    def tagged(self, queryset: HostQuerySet, name: str, tag: str) -> HostQuerySet:
+        """No query of its own."""
+        return queryset.tagged(tag)
 
     def expiring(self, queryset: QuerySet[Host], name: str, moment: datetime.datetime) -> QuerySet[Host]:
         """Two queries; looks into every stored chain, for the end of a certificate has no column."""

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -24,6 +23,8 @@ from hosts.posture import postures
 from hosts.posture_csv import TooManyReports, csv_response
 from hosts.posture_filters import PostureFilter, filtered
 from hosts.posture_findings import Severity
+from hosts.querysets import HostQuerySet
+from hosts.validators import MAX_TAG_CHARACTERS
 
 MAX_DAYS = 36500
 
@@ -36,10 +37,11 @@ class CsvRenderer(JSONRenderer):
 
 
 class PostureQuerySerializer(QuerySerializer):
-    """Which hosts: with or without exceptions, with or without mTLS, with a certificate that ends soon on any side."""
+    """Which hosts: with or without exceptions, with or without mTLS, of a tag, with a certificate that ends soon."""
 
     exceptions = serializers.BooleanField(required=False)
     mtls = serializers.BooleanField(required=False)
+    tag = serializers.CharField(required=False, max_length=MAX_TAG_CHARACTERS)
     expiring_within_days = serializers.IntegerField(required=False, min_value=0, max_value=MAX_DAYS)
 
 
@@ -195,7 +197,7 @@ class PostureViewSet(ApiViewSet):
     def get_renderers(self) -> list[BaseRenderer]:
         return [*super().get_renderers(), CsvRenderer()]
 
-    def get_queryset(self) -> QuerySet[Host]:
+    def get_queryset(self) -> HostQuerySet:
         return Host.objects.with_configuration()
 
     @extend_schema(
@@ -213,7 +215,7 @@ class PostureViewSet(ApiViewSet):
         Of CSV a user gets ten a minute, and all users together eight at once.
         """
         now = timezone.now()
-        hosts = filtered(self.filter_queryset(self.get_queryset()), _wanted(request), now=now)
+        hosts = self.filter_queryset(filtered(self.get_queryset(), _wanted(request), now=now))
         if getattr(request.accepted_renderer, "format", "") == CsvRenderer.format:
             Pagination().check(request)
             if (wait_s := count_report(request.user.pk)) is not None:

@@ -121,6 +121,7 @@ class ConnectionTestResultSerializer(serializers.Serializer[Any]):
     verified = serializers.BooleanField()
     error = DiagnosisSerializer(allow_null=True)
     warnings = serializers.ListField(child=serializers.CharField())
+    offered_anchor_pem = serializers.CharField()
 
 
 class ConnectionTestResultsSerializer(serializers.Serializer[Any]):

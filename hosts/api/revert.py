@@ -1,4 +1,4 @@
-"""Reverting an entry of the audit log in the HTTP API.
+"""Reverting an entry of the audit log, or all that was changed since a time, in the HTTP API.
 
 Laws of this module: it takes the right to change hosts, and the right to read the log; the rules are those of
 `hosts.revert`.
@@ -18,7 +18,7 @@ from aegis_site.kernel.api_policy import MayChange
 from aegis_site.kernel.audit.api import ChangeSerializer
 from aegis_site.kernel.audit.models import AuditEntry
 from hosts.models import Host
-from hosts.revert import revert
+from hosts.revert import Reversal, return_to, revert
 
 
 class RevertRequestSerializer(StrictSerializer[Any]):
@@ -41,7 +41,6 @@ class RevertSerializer(serializers.Serializer[Any]):
     With `conflicts`, which are fields that were changed since, it would do nothing.
     """
 
-    entry = serializers.IntegerField()
     host = serializers.UUIDField()
     host_version = serializers.DateTimeField(help_text="Of the host before the revert.")
     dry_run = serializers.BooleanField()
@@ -50,33 +49,80 @@ class RevertSerializer(serializers.Serializer[Any]):
     conflicts = serializers.ListField(child=serializers.CharField())
 
 
+class EntryRevertSerializer(RevertSerializer):
+    """What a revert of one entry did, or would do."""
+
+    entry = serializers.IntegerField()
+
+
+class ReturnRequestSerializer(RevertRequestSerializer):
+    """`to`: the time as of which the host is put back."""
+
+    to = serializers.DateTimeField()
+
+
+class HostRevertView(ApiView):
+    """Undo all that was changed of a host since a time."""
+
+    queryset = Host.objects.all()
+    permission_classes = [MayChange]
+
+    @extend_schema(operation_id="hosts_revert", request=ReturnRequestSerializer, responses={200: RevertSerializer})
+    def post(self, request: Request, pk: str) -> Response:
+        """Put a host back as it was at a time, as one ordinary change. With `dry_run` nothing is saved.
+
+        409 when the host, or the log, is younger than that, or when a value was changed by other means since.
+        """
+        wanted = _wanted(request, ReturnRequestSerializer)
+        host = get_object_or_404(Host.objects.only("pk"), pk=pk)
+        reversal = return_to(
+            host_id=host.pk,
+            to=wanted["to"],
+            user=request.user,
+            version=wanted.get("host_version"),
+            is_dry_run=wanted.get("dry_run", False),
+        )
+        return Response(_shown(reversal, wanted))
+
+
 class RevertView(ApiView):
     """Undo one change of a host."""
 
     queryset = Host.objects.all()
     permission_classes = [MayChange]
 
-    @extend_schema(operation_id="audit_revert", request=RevertRequestSerializer, responses={200: RevertSerializer})
+    @extend_schema(operation_id="audit_revert", request=RevertRequestSerializer, responses={200: EntryRevertSerializer})
     def post(self, request: Request, pk: str) -> Response:
         """Put back what one entry changed of its host, as an ordinary change. With `dry_run` nothing is saved.
 
         409 when the entry is none of a change of a host, when the host is gone, or when a value was changed since.
         """
-        if not request.user.has_perm("audit.view_auditentry"):
-            raise PermissionDenied
-        serializer = RevertRequestSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        wanted = serializer.validated_data
-        is_dry_run = wanted.get("dry_run", False)
+        wanted = _wanted(request, RevertRequestSerializer)
         entry = get_object_or_404(AuditEntry, pk=pk)
-        reversal = revert(entry=entry, user=request.user, version=wanted.get("host_version"), is_dry_run=is_dry_run)
-        document = {
-            "entry": entry.pk,
-            "host": reversal.host.pk,
-            "host_version": reversal.version,
-            "dry_run": is_dry_run,
-            "changes": reversal.plan.changes,
-            "kept": reversal.plan.kept,
-            "conflicts": reversal.plan.conflicts,
-        }
-        return Response(RevertSerializer(document).data)
+        reversal = revert(
+            entry=entry,
+            user=request.user,
+            version=wanted.get("host_version"),
+            is_dry_run=wanted.get("dry_run", False),
+        )
+        return Response({"entry": entry.pk, **_shown(reversal, wanted)})
+
+
+def _wanted(request: Request, serializer_class: type[RevertRequestSerializer]) -> dict[str, Any]:
+    if not request.user.has_perm("audit.view_auditentry"):
+        raise PermissionDenied
+    serializer = serializer_class(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
+
+
+def _shown(reversal: Reversal, wanted: dict[str, Any]) -> dict[str, Any]:
+    document = {
+        "host": reversal.host.pk,
+        "host_version": reversal.version,
+        "dry_run": wanted.get("dry_run", False),
+        "changes": reversal.plan.changes,
+        "kept": reversal.plan.kept,
+        "conflicts": reversal.plan.conflicts,
+    }
+    return dict(RevertSerializer(document).data)

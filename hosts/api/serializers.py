@@ -33,7 +33,7 @@ from hosts.drafts import MAX_DOMAINS
 from hosts.models import MAX_WEIGHT, DownstreamTLSConfiguration, Host, LoadBalancing, ProxyWorker, Scheme, Upstream
 from hosts.sections import registered, values_of
 from hosts.specs import DownstreamTLSChanges, HostSpec, UpstreamSpec
-from hosts.validators import MAX_HSTS_AGE_S
+from hosts.validators import MAX_HSTS_AGE_S, MAX_TAG_CHARACTERS, MAX_TAGS, TAG_PATTERN
 from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import TLSVersion, UpstreamTLSConfiguration, default_alpn
 from upstream_tls.selectors import HostNames, host_names_by_key, local_authorities, warnings_of
@@ -66,6 +66,7 @@ class Number(serializers.IntegerField):
 
 CERTIFICATES = {"format": "pem-certificates"}
 PRIVATE_KEY = {"format": "pem-private-key"}
+TAG = {"pattern": f"^{TAG_PATTERN}$", "maxLength": MAX_TAG_CHARACTERS}
 TLS_VERSION = {"enum": TLSVersion.values}
 
 
@@ -230,6 +231,7 @@ class HostSerializer(StrictSerializer[Host]):
     url = serializers.SerializerMethodField()
     name = Text(document={"minLength": 1, "maxLength": 100})
     domains = DomainNames(required=False)
+    tags = Texts(child=Text(document=TAG), document={"maxItems": MAX_TAGS})
     enabled = serializers.BooleanField(required=False)
     preserve_host = serializers.BooleanField(required=False)
     websockets = serializers.BooleanField(required=False)
@@ -294,8 +296,9 @@ def spec_of(document: dict[str, Any], *, is_whole: bool) -> HostSpec:
     values["sections"] = values_of(document, is_whole=is_whole)
     for name in values["sections"]:
         values.pop(name, None)
-    if "domains" in values:
-        values["domains"] = tuple(values["domains"])
+    for name in ("domains", "tags"):
+        if name in values:
+            values[name] = tuple(values[name])
     for name in ("alpn", "pinned_spki_sha256"):
         if name in tls:
             tls[name] = tuple(tls[name])
@@ -308,6 +311,7 @@ def spec_of(document: dict[str, Any], *, is_whole: bool) -> HostSpec:
 _HOST_DEFAULTS: dict[str, Any] = {
     "name": "",
     "domains": (),
+    "tags": (),
     "enabled": True,
     "preserve_host": False,
     "websockets": True,

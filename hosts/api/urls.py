@@ -7,14 +7,18 @@ from hosts.api.certificates import (
     IssueAndInstallView,
     SignedCertificateView,
 )
+from hosts.api.clone import CloneView
 from hosts.api.exchange import HostExportViewSet, HostImportView
 from hosts.api.expiry import ExpiryMetricsView, ExpiryViewSet
+from hosts.api.logs import HostLogsView, LogsView, RequestLogView
 from hosts.api.posture import HostPostureView, PostureViewSet
-from hosts.api.revert import RevertView
+from hosts.api.revert import HostRevertView, RevertView
 from hosts.api.rotations import HostRotationViewSet, RotationViewSet
+from hosts.api.traffic import HostTrafficView, TrafficView
 from hosts.api.upstream_setup import ProveEnforcementView, UpstreamSetupView
 from hosts.api.views import HostViewSet, WorkerViewSet
 from hosts.api.what_if import WhatIfView
+from hosts.logs.filters import REQUEST_ID_PATTERN
 
 router = Router()
 router.register("hosts", HostViewSet, basename="api-host")
@@ -32,6 +36,7 @@ urlpatterns = [
     ),
     route("hosts/import", HostImportView.as_view(), name="api-host-import"),
     *router.urls,
+    route(f"{_HOST}/clone", CloneView.as_view(), name="api-host-clone"),
     route(f"{_HOST}/upstream-setup", UpstreamSetupView.as_view(), name="api-host-upstream-setup"),
     route(f"{_HOST}/prove-enforcement", ProveEnforcementView.as_view(), name="api-host-prove-enforcement"),
     route(f"{_HOST}/issue-certificate", IssueAndInstallView.as_view(), name="api-host-issue-certificate"),
@@ -43,7 +48,13 @@ urlpatterns = [
         HostRotationViewSet.as_view({"get": "list", "post": "create"}),
         name="api-host-rotations",
     ),
+    route(f"{_HOST}/traffic", HostTrafficView.as_view(), name="api-host-traffic"),
+    route("traffic", TrafficView.as_view(), name="api-traffic"),
     route(f"{_HOST}/posture", HostPostureView.as_view(), name="api-host-posture"),
+    route(f"{_HOST}/revert", HostRevertView.as_view(), name="api-host-revert"),
+    route(f"{_HOST}/logs", HostLogsView.as_view(), name="api-host-logs"),
+    route("logs", LogsView.as_view(), name="api-logs"),
+    route(f"logs/(?P<request_id>{REQUEST_ID_PATTERN}?)", RequestLogView.as_view(), name="api-request-log"),
     route("audit/(?P<pk>[0-9]{1,18})/revert", RevertView.as_view(), name="api-audit-revert"),
     route("expiry/metrics", ExpiryMetricsView.as_view(), name="api-expiry-metrics"),
     route("what-if", WhatIfView.as_view(), name="api-what-if"),

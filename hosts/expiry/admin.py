@@ -95,7 +95,7 @@ def _groups(rows: Sequence[Expiring], counts: Mapping[Horizon, int], now: dateti
 def _row(found: Expiring, now: datetime.datetime) -> dict[str, Any]:
     return {
         "not_after": found.not_after,
-        "left": _left(found.days_left(now)),
+        "left": left(found.days_left(now)),
         "role": found.role.label,
         "subject": found.subject,
         "fingerprint": found.fingerprint_sha256,
@@ -107,7 +107,7 @@ def _row(found: Expiring, now: datetime.datetime) -> dict[str, Any]:
     }
 
 
-def _left(days: int) -> str:
+def left(days: int) -> str:
     """In words; -1 is what ended within the last day."""
     whole = days if days >= 0 else -days - 1
     text = f"{whole} day{'' if whole == 1 else 's'}" if whole else "less than a day"

@@ -38,6 +38,7 @@ class Role(models.TextChoices):
     UPSTREAM_CHAIN = "upstream_chain", "Intermediate of the upstream"
     LOCAL_CA = "local_ca", "Local CA"
     LOCAL_REVOCATION_LIST = "local_revocation_list", "Revocation list of the local CA"
+    GIVEN_REVOCATION_LIST = "given_revocation_list", "Revocation list of a CA whose key is elsewhere"
     ISSUED = "issued", "Issued certificate that no host uses"
 
 
@@ -99,6 +100,12 @@ ABOUT: dict[Role, About] = {
         "The revocation list of {owner}",
         "A new one is made every day: see whether Celery's worker and beat run, and whether the CA's key opens.",
         LOCAL_LIST_DAYS,
+    ),
+    Role.GIVEN_REVOCATION_LIST: About(
+        "The revocation list of {owner}",
+        "Get the next one from whoever has the CA's key, and give it on the CA's page: without it, upstreams that "
+        "check whole chains refuse every client.",
+        UPLOADED_LIST_DAYS,
     ),
     Role.ISSUED: About(
         "The issued certificate {subject}",

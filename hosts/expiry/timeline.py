@@ -152,7 +152,7 @@ def _of_authorities(now: datetime.datetime) -> Iterator[Expiring]:
         yield Expiring(
             found.next_update,
             str(authority),
-            Role.LOCAL_REVOCATION_LIST,
+            Role.GIVEN_REVOCATION_LIST if found.is_given else Role.LOCAL_REVOCATION_LIST,
             authority.facts.subject,
             found.revocation_list.fingerprint(hashes.SHA256()).hex(),
             CertificateAuthority,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from cryptography import x509
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -12,6 +13,7 @@ from hosts.certificate_requests import MAX_PENDING, request_certificate
 from hosts.models import Host
 from localca.models import IssuedCertificate
 from tests.hosts.examples import CA, LEAF, make_host, mtls
+from tests.localca.test_importing import ROOT, TheirCA, imported
 from tests.support.certificates import SERVER
 from tests.support.signing_requests import signed_by
 from upstream_tls.certificate_requests import Wish
@@ -213,3 +215,14 @@ def test_changes_need_a_csrf_token() -> None:
     waiting = requested(make_host())
     for url in (page_of(waiting.host), url_of(waiting), url_of(waiting, "_delete")):
         assert client.post(url, ASK).status_code == 403
+
+
+def test_a_ca_that_does_not_permit_the_hosts_name(admin_client: Client) -> None:
+    """Nobody entered it, so it is told above the form; nothing is issued and the host stays as it is."""
+    host = make_host(domains=["orders.example.com"])
+    constrained = TheirCA("Constrained", parent=ROOT, permitted=[x509.DNSName("example.org")])
+    imported(constrained, ROOT)
+    text = shown(admin_client.post(page_of(host), ISSUE))
+    assert "do not permit DNS:orders.example.com, only DNS:example.org" in text
+    assert not IssuedCertificate.objects.exists()
+    assert not UpstreamTLSConfiguration.objects.get(host=host).enabled

@@ -27,12 +27,13 @@ from hosts.certificate_requests import (
 )
 from hosts.enforcement import Verdict, prove_enforcement
 from hosts.models import CompiledHost, Host
-from hosts.rotation.models import Rotation
+from hosts.rotation.models import Rotation, RotationState
 from hosts.rotation.services import RotationConflict
+from hosts.rotation.transitions import drain, enter, promote, roll_back
 from hosts.specs import UpstreamSpec
 from localca.models import IssuedCertificate
 from tests.hosts.examples import LEAF, make_host, mtls
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, expired
 from tests.support.nginx import Nginx
 from tests.support.signing_requests import signed_by
 from upstream_tls.certificate_requests import Wish
@@ -114,15 +115,56 @@ def test_what_is_wrong_with_a_certificate_loses_nothing() -> None:
 
 @pytest.mark.django_db
 def test_the_certificate_is_rotated_to_in_steps() -> None:
-    """The key goes from the request to the rotation; what the host presents stays for now."""
+    """The rotation tries it while the request stays; that is forgotten when the certificate stays in use."""
     host = make_host(upstream_tls=mtls())
     made = requested(host)
     rotation = rotate_to_signed_certificate(request=made, chain_pem=signed_by(CA, made.csr), user=None)
     stored = Rotation.objects.get()
     assert (stored.pk, stored.state, stored.source) == (rotation.pk, "staged", "signed")
     check_pair(parse_chain(stored.candidate_certificate.encode()), parse_key(stored.candidate_key.reveal()))
-    assert not host.certificate_requests.exists()
+    assert host.certificate_requests.get() == made
     assert UpstreamTLSConfiguration.objects.get().client_certificate == LEAF.chain_pem
+    drain(rotation)
+    assert not host.certificate_requests.exists()
+    assert AuditEntry.objects.filter(target_id=str(made.pk), action="deleted").exists()
+    assert Rotation.objects.get().certificate_request is None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("state", ["cancelled", "failed", "rolled_back"])
+def test_a_rotation_that_ends_otherwise_loses_no_key(state: str) -> None:
+    """While it is open nobody answers, deletes or forgets the request; then its certificate is tried again."""
+    host = make_host(upstream_tls=mtls())
+    made = requested(host)
+    chain_pem = signed_by(CA, made.csr)
+    rotation = rotate_to_signed_certificate(request=made, chain_pem=chain_pem, user=None)
+    for act in (
+        lambda: install_signed_certificate(request=made, chain_pem=chain_pem, user=None),
+        lambda: rotate_to_signed_certificate(request=made, chain_pem=chain_pem, user=None),
+        lambda: delete_certificate_request(request=made, user=None),
+    ):
+        with pytest.raises(RotationConflict, match=str(rotation.pk)) as caught:
+            act()
+        assert caught.value.code == "request_in_rotation"
+    CertificateRequest.objects.update(created_at=timezone.now() - 2 * REQUEST_KEPT_FOR)
+    forget_old_requests(now=timezone.now())
+    assert host.certificate_requests.get() == made
+    enter(rotation, RotationState(state), user=None)
+    install_signed_certificate(request=made, chain_pem=chain_pem, user=None)
+    assert not host.certificate_requests.exists()
+
+
+@pytest.mark.django_db
+def test_a_certificate_that_could_not_be_rolled_back_is_in_use() -> None:
+    """The rotation failed, but the key is the host's now, and the request is forgotten."""
+    host = make_host(upstream_tls=mtls())
+    made = requested(host)
+    rotation = rotate_to_signed_certificate(request=made, chain_pem=signed_by(CA, made.csr), user=None)
+    promote(rotation, user=None)
+    rotation.previous_certificate = CA.client("over", **expired()).chain_pem
+    roll_back(rotation, code="client_certificate_rejected", message="No.")
+    assert (rotation.state, rotation.code) == ("failed", "previous_unusable")
+    assert not host.certificate_requests.exists()
 
 
 @pytest.mark.django_db
@@ -136,7 +178,7 @@ def test_a_request_outlives_a_rotation_that_cannot_begin() -> None:
     rotate_to_signed_certificate(request=first, chain_pem=signed_by(CA, first.csr), user=None)
     with pytest.raises(RotationConflict):
         rotate_to_signed_certificate(request=second, chain_pem=signed_by(CA, second.csr), user=None)
-    assert list(host.certificate_requests.all()) == [second]
+    assert list(host.certificate_requests.all()) == [first, second]
 
 
 @pytest.mark.django_db

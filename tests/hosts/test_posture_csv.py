@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from aegis_site.kernel.downloads import in_a_place
 from hosts import posture_csv
 from hosts.models import Host
 from hosts.posture_csv import HEADER, MAX_AT_ONCE, TooManyReports, csv_lines, csv_response, safe
@@ -107,12 +108,12 @@ def test_one_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_more_than_a_few_at_once() -> None:
     """However one ends, read to its end or not at all, another may begin."""
-    running = [posture_csv._in_a_place(iter(("a", "b"))) for _ in range(MAX_AT_ONCE)]
+    running = [in_a_place(posture_csv._places, iter(("a", "b"))) for _ in range(MAX_AT_ONCE)]
     for end in (list, lambda lines: lines.close()):
         with pytest.raises(TooManyReports, match="Try again in 10 seconds"):
             csv_response(Host.objects.all(), now=timezone.now())
         end(running.pop())
-        running.append(posture_csv._in_a_place(iter(("a", "b"))))
+        running.append(in_a_place(posture_csv._places, iter(("a", "b"))))
     assert "".join(running.pop()) == "ab"
     for lines in running:
         lines.close()

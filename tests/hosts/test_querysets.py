@@ -62,3 +62,16 @@ def test_connection_tests_end_once() -> None:
     assert ConnectionTest.objects.all().expire(now) == 4
     assert ConnectionTest.objects.all().expire(now) == 0
     assert ConnectionTest.objects.get(address="done").finished_at is None
+
+
+def test_hosts_are_found_by_a_whole_tag() -> None:
+    """In any case; a part of one, and characters that mean something to LIKE, find nothing."""
+    make_host("a", tags=("prod", "eu_1"))
+    make_host("b", tags=("prod-eu", "eux1"))
+
+    def names(tag: str) -> list[str]:
+        return [host.name for host in Host.objects.tagged(tag)]
+
+    assert names("PROD ") == ["a"]
+    assert names("eu_1") == ["a"]
+    assert names("pro") == names("%") == names('prod", "eu') == names("") == []

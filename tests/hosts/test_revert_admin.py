@@ -3,6 +3,7 @@
 import html
 import re
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -105,3 +106,29 @@ def test_it_takes_both_rights(client: Client) -> None:
     assert client.get(address(entry)).status_code == 403
     user.user_permissions.add(Permission.objects.get(codename="view_auditentry"))
     assert client.get(address(entry)).status_code == 200
+
+
+def test_a_host_is_put_back_as_of_a_time(admin_client: Client) -> None:
+    """The history leads there, from each of its entries; differences first, then the button."""
+    host = make_host()
+    created = AuditEntry.objects.get(target_type="host")
+    change(host, enabled=False)
+    change(host, websockets=False)
+    back = reverse("admin:hosts_return", args=[host.pk])
+    link = f"{back}?{urlencode({'to': created.at.isoformat()})}"
+    assert link in text_of(admin_client.get(reverse("admin:hosts_host_history", args=[host.pk])))
+    page = text_of(admin_client.get(link))
+    done = admin_client.post(link, {"version": version_in(page)}, follow=True)
+    assert "Reverted: orders." in text_of(done)
+    host.refresh_from_db()
+    assert (host.enabled, host.websockets) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("to", "said"), [("", "This is no time"), ("2026-99-99T00:00", "no time"), ("2001-01-01T00:00", "was made at")]
+)
+def test_times_that_are_none(to: str, said: str, admin_client: Client) -> None:
+    """Or before the host was made: said, with nothing to press."""
+    page = text_of(admin_client.get(reverse("admin:hosts_return", args=[make_host().pk]), {"to": to}))
+    assert said in page
+    assert 'name="version"' not in page

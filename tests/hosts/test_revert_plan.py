@@ -26,7 +26,7 @@ def change(host: Host, **values: Any) -> AuditEntry:
 
 
 def plan(entry: AuditEntry) -> Plan:
-    return plan_revert(entry, Host.objects.with_configuration().get(pk=entry.target_id))
+    return plan_revert([entry], Host.objects.with_configuration().get(pk=entry.target_id))
 
 
 def ids(host: Host) -> list[str]:

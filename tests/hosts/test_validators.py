@@ -3,7 +3,7 @@
 import pytest
 from django.core.exceptions import ValidationError
 
-from hosts.validators import Between, clean_address, clean_domain, clean_hsts_max_age, validate_printable
+from hosts.validators import Between, clean_address, clean_domain, clean_hsts_max_age, clean_tags, validate_printable
 
 
 @pytest.mark.parametrize(
@@ -120,3 +120,11 @@ def test_numbers_have_bounds_and_nan_is_none_of_them() -> None:
             check(number)
     with pytest.raises(ValidationError, match=r"Between 1 and 10\."):
         Between(1, 10)(0)
+
+
+def test_tags_are_words() -> None:
+    """Lower case, sorted, each once; every other is named."""
+    assert clean_tags(["Prod", " team:payments", "prod", "a/b=c"]) == ["a/b=c", "prod", "team:payments"]
+    with pytest.raises(ValidationError) as caught:
+        clean_tags(["", "a b", "-a", 'x"', "y" * 41, *(f"t{number}" for number in range(21))])
+    assert [error.code for error in caught.value.error_list] == [*["invalid"] * 4, "max_length", "max_length"]

@@ -93,9 +93,7 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   function find(control) {
-    for (let node = control.parentElement; node; node = node.parentElement) {
-      if (node.tagName === "DETAILS") node.open = true;
-    }
+    control.dispatchEvent(new Event("editor:reveal", { bubbles: true }));
     const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     control.scrollIntoView({ block: "center", behavior: isCalm ? "auto" : "smooth" });
     control.focus({ preventScroll: true });

@@ -68,6 +68,7 @@ def test_a_test_answers_with_its_result(admin_client: Client, probe: FakeProbe) 
         "tls",
         "http",
         "chain",
+        "offered_anchor_pem",
         "verified",
         "error",
         "warnings",

@@ -137,6 +137,7 @@ def test_a_new_host(admin_client: Client, leaf: Leaf) -> None:
     assert {name: shown[name] for name in shown if name not in ("id", "url", "created_at", "updated_at")} == {
         "name": "orders",
         "domains": ["orders.example.com", "*.orders.example.com"],
+        "tags": [],
         "enabled": True,
         "preserve_host": False,
         "websockets": True,

@@ -58,7 +58,7 @@ def send(client: Client, method: str, path: str, document: Any = None) -> Any:
 
 def dump() -> dict[str, list[Any]]:
     """All rows of all tables but what a test leaves for an hour, and sessions."""
-    skipped = {ConnectionTest._meta.db_table, "django_session"}
+    skipped = {ConnectionTest._meta.db_table, "access_session"}
     with connection.cursor() as cursor:
         return {
             table: sorted(map(repr, cursor.execute(f'SELECT * FROM "{table}"').fetchall()))  # noqa: S608 (our tables)

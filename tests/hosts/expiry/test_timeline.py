@@ -8,14 +8,18 @@ from django.contrib.auth.models import Permission, User
 from pytest_django import DjangoAssertNumQueries
 
 from hosts.connection_tests import request_tests_as_stored
-from hosts.expiry.expiring import Expiring, Role
+from hosts.expiry.expiring import ABOUT, Expiring, Role
 from hosts.expiry.timeline import ExpiryFilter, expiring, timeline
 from hosts.models import ConnectionTest, Host, Upstream
+from localca.given_lists import give_list
 from localca.models import CertificateAuthority, RevocationReason
 from localca.revocation import revoke_certificate
 from localca.services import ensure_authority, issue_client_certificate, renew_certificate
 from tests.hosts.expiry.examples import CLIENT, DAY, LIST, NOW, SERVER, full_host, seen, shown
 from tests.hosts.zoo_hosts import host_before
+from tests.localca.test_given_lists import pem_of, their_list
+from tests.localca.test_importing import ISSUING, POLICY, ROOT, imported
+from tests.localca.test_importing import NOW as THEIR_NOW
 from upstream_tls.zoo.running import run_zoo
 
 pytestmark = pytest.mark.django_db
@@ -181,3 +185,12 @@ def test_five_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None
         seen(full_host(name), shown(name, NOW))
     with django_assert_num_queries(5):
         assert len(list(expiring(now=NOW))) == 26
+
+
+def test_a_list_that_was_given_ends_too() -> None:
+    """Of a CA whose key is elsewhere, in words of its own: nobody here makes the next one."""
+    authority = imported(ISSUING, POLICY, ROOT)
+    give_list(authority=authority.root, crl=pem_of(their_list(ROOT)), user=None)
+    (found,) = of_role(Role.GIVEN_REVOCATION_LIST, now=THEIR_NOW)
+    assert (found.owner, found.pk, found.not_after) == (str(authority.root), authority.root.pk, THEIR_NOW + 30 * DAY)
+    assert "Get the next one from whoever has the CA's key" in ABOUT[found.role].fix
