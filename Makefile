@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo setup compile test check lint types imports migrations-check pytest pytest-compiled fuzz bench soak format clean
+.PHONY: help run demo setup compile test check lint types imports migrations-check pytest pytest-compiled fuzz bench soak screenshots format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*?## "} {printf "  make %-10s %s\n", $$1, $$2}'
@@ -84,6 +84,10 @@ bench: setup ## compare CPU and speed with other proxies (minutes; BENCH=quick: 
 
 soak: setup ## load, changes, restarts and rotations at once (SECONDS=60)
 	@TESTS_COMPILED=$$([ -d build/compiled ] && echo 1 || echo 0) SOAK_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest -m soak tests
+
+screenshots: setup ## photograph the main pages for the README
+	@.ci/ensure-chromium
+	@$(BIN)/python -m tests.screenshots
 
 format: setup ## rewrite the code in the project's format
 	@$(BIN)/ruff format .

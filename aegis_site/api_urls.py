@@ -30,6 +30,7 @@ class RootView(ApiView):
             "posture": "api-posture-list",
             "expiry": "api-expiry-list",
             "failures": "api-failure-list",
+            "logs": "api-logs",
             "workers": "api-worker-list",
             "certificates": "api-certificate-list",
             "ca": "api-ca",

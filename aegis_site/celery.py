@@ -11,6 +11,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
     "prune-expired-tokens": {"task": "aegis_site.access.tasks.prune_expired_tokens", "schedule": 21_600.0},
+    "prune-expired-sessions": {"task": "aegis_site.access.tasks.prune_expired_sessions", "schedule": 3600.0},
     "compile-changed-hosts": {"task": "hosts.tasks.compile_changed_hosts", "schedule": 15.0},
     "end-skip-verify": {"task": "hosts.tasks.end_skip_verify", "schedule": 60.0},
     "forget-certificate-requests": {"task": "hosts.tasks.forget_certificate_requests", "schedule": 21_600.0},
@@ -41,5 +42,11 @@ app.conf.beat_schedule = {
     "forget-notifications": {"task": "aegis_site.kernel.notifications.tasks.forget_notifications", "schedule": 3600.0},
     "tell-about-workers": {"task": "hosts.tasks.tell_about_workers", "schedule": 15.0, "options": {"expires": 15.0}},
     "tell-about-expiry": {"task": "hosts.tasks.tell_about_expiry", "schedule": 21_600.0},
+    "unite-traffic-samples": {
+        "task": "hosts.tasks.unite_traffic_samples",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
+    "prune-traffic-samples": {"task": "hosts.tasks.prune_traffic_samples", "schedule": 600.0},
     "forget-lost-workers": {"task": "hosts.tasks.forget_lost_workers", "schedule": 600.0},
 }

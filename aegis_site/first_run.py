@@ -19,6 +19,7 @@ from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import DatabaseError, IntegrityError, transaction
 
+from aegis_site.access.passwords import note_generated
 from aegis_site.instance_lock import AlreadyRunning, InstanceLock
 from aegis_site.kernel.errors import AegisError
 from aegis_site.kernel.keyring import get_keyring
@@ -84,7 +85,9 @@ def _ensure_admin(announce: Announce) -> None:
                 return
             chosen = _chosen_password()
             password = chosen or secrets.token_urlsafe(15)
-            User.objects.create_superuser(ADMIN_NAME, password=password)
+            admin = User.objects.create_superuser(ADMIN_NAME, password=password)
+            if not chosen:
+                note_generated(admin)
     except IntegrityError:  # a second process of the same first run was faster, and has told its password
         return
     if not chosen:

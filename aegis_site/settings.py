@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -88,11 +89,13 @@ INSTALLED_APPS = [
     "localca",
     "upstream_tls",
     "hosts",
+    "hosts.logs",
     "healthchecks",
     "proxyworker",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "aegis_site.kernel.framing.LengthRequiredMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -101,6 +104,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "aegis_site.kernel.audit.middleware.AuditSourceMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "aegis_site.access.middleware.SecondFactorMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
@@ -157,7 +161,7 @@ AXES_USERNAME_CALLABLE = "aegis_site.access.login_limits.counted_name"
 AXES_LOCKOUT_CALLABLE = "aegis_site.access.login_limits.locked_page"
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # who is locked out and goes on trying adds no rows
-AXES_SENSITIVE_PARAMETERS = ["username", "csrfmiddlewaretoken"]  # some type their password into the wrong field
+AXES_SENSITIVE_PARAMETERS = ["username", "csrfmiddlewaretoken", "code"]  # some type their password into the wrong field
 AXES_DISABLE_ACCESS_LOG = True  # it would grow for ever
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
@@ -174,6 +178,7 @@ FILE_UPLOAD_HANDLERS = ["aegis_site.kernel.uploads.BoundedMemoryUploadHandler"]
 DATA_UPLOAD_MAX_NUMBER_FILES = 10
 
 # Cookies and headers. Production sits behind TLS; the embedded admin listens on loopback without it.
+SESSION_ENGINE = "aegis_site.access.session_store"
 SESSION_COOKIE_NAME = "aegis_session"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = not AEGIS_IS_EMBEDDED
@@ -182,6 +187,22 @@ CSRF_COOKIE_SECURE = not AEGIS_IS_EMBEDDED
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+# Scripts are files of this site; none is evaluated from text (docs/adr/0046). Styles may stand in elements: unfold and
+# Swagger UI set widths and positions there.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, UNSAFE_EVAL],
+        "style-src": [SELF, UNSAFE_INLINE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+        "object-src": [NONE],
+    }
+}
 # What ends TLS in front of the admin also redirects to it and says for how long (HSTS).
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 
@@ -189,7 +210,7 @@ SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "aegis_site.access.authentication.TokenAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
+        "aegis_site.access.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["aegis_site.kernel.api_policy.ModelPermissions"],
     "DEFAULT_PARSER_CLASSES": ["aegis_site.kernel.api_policy.LimitedJSONParser"],
@@ -260,5 +281,6 @@ UNFOLD = {
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": ["aegis_site.admin_site.stylesheet"],
+    "ACCOUNT": {"navigation": "aegis_site.admin_site.account_links"},
     "SIDEBAR": {"show_search": False, "navigation": "aegis_site.admin_site.navigation"},
 }

@@ -47,6 +47,7 @@ _WIDGETS: dict[str, forms.Widget | type[forms.Widget]] = {
     "host_load_balancing": UnfoldAdminSelectWidget(),
     "host_min_version": UnfoldAdminSelectWidget(),
     "host_max_version": UnfoldAdminSelectWidget(),
+    "second_factor_for": UnfoldAdminSelectWidget(),
     "audit_retention_days": UnfoldAdminIntegerFieldWidget(),
 }
 
@@ -83,6 +84,7 @@ CARDS: list[tuple[str, str, Sequence[str]]] = [
             "host_preserve_host",
         ],
     ),
+    ("Sign-in", "", ["second_factor_for"]),
     ("Retention", "", ["audit_retention_days"]),
 ]
 

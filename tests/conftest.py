@@ -25,6 +25,7 @@ _FIRST = (
     "tests/aegis_site/api_conformance/",
     "tests/docs/",
     "tests/bench/",
+    "tests/localca/test_concurrency.py",
     "tests/proxyworker/test_",
 )
 

@@ -205,6 +205,16 @@ class UpstreamTLSFields(forms.ModelForm):  # type: ignore[type-arg]
             **self._exception(),
             **{name: self.cleaned_data[name] for name in _ADVANCED_FIELDS if self._is_submitted(name)},
         )
+        self.apply(changes)
+
+    def clean_client_pair(self) -> UpstreamTLSChanges:
+        """Instead of `clean_upstream_tls`, in a form of certificate and key alone: what to store, with mTLS enabled."""
+        changes = replace(self._client_pair(), enabled=True)
+        self.apply(changes)
+        return changes
+
+    def apply(self, changes: UpstreamTLSChanges) -> None:
+        """Give `configuration` these values, and their errors to the fields that are meant."""
         try:
             apply_changes(self.configuration, changes, notices=self.notices, user_name=self.user_name)
         except ValidationError as error:

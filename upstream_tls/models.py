@@ -124,7 +124,8 @@ class UpstreamTLSConfiguration(models.Model):
 class CertificateRequest(models.Model):
     """A key that waits for the certificate of another CA.
 
-    It leaves its row but once, into the configuration of its host, together with that certificate.
+    It leaves its row together with that certificate: into the configuration of its host, or into a rotation, which
+    tries it first; then the row stays until the certificate is in use for good.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Iterable, Iterator, Sequence
 
 from cryptography import x509
-from django.db.models import QuerySet
+from django.db.models import F, Q, QuerySet
 
 from localca.models import CertificateAuthority
 from localca.selectors import active_authority
@@ -34,6 +34,13 @@ def host_names_by_key(configurations: Iterable[UpstreamTLSConfiguration]) -> Hos
 def exceptions_over(now: datetime.datetime) -> QuerySet[UpstreamTLSConfiguration]:
     """The configurations that skip verification although the exception's end date is over."""
     return UpstreamTLSConfiguration.objects.filter(skip_verify=True, skip_verify_until__lte=now)
+
+
+def exceptions_in_force(now: datetime.datetime) -> QuerySet[UpstreamTLSConfiguration]:
+    """The configurations of hosts that are on by which any certificate is accepted, those without an end date first."""
+    in_force = Q(skip_verify_until=None) | Q(skip_verify_until__gt=now)
+    rows = UpstreamTLSConfiguration.objects.filter(in_force, skip_verify=True, host__enabled=True)
+    return rows.select_related("host").order_by(F("skip_verify_until").asc(nulls_first=True), "host__name")
 
 
 def local_authorities() -> tuple[x509.Certificate, ...]:

@@ -4,14 +4,17 @@ Laws of this module: what a client sends is taken whole or refused; a value has 
 says, for a text that happens to look like a number is a mistake of the client that would surprise it later.
 """
 
+import datetime
 import functools
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 
+from aegis_site.kernel import filters
 from aegis_site.kernel.certificates import CertificateFacts
 
 M = TypeVar("M")
@@ -149,6 +152,17 @@ _TYPES: list[tuple[type[serializers.Field[Any, Any, Any, Any]], Callable[[Any], 
         "Not a valid string. What looks like a number or a truth value needs quotes.",
     ),
 ]
+
+
+class MomentField(serializers.DateTimeField):
+    """A date and time as the filters of lists take it; without an offset it is UTC."""
+
+    def to_internal_value(self, value: Any) -> datetime.datetime:
+        try:
+            moment: datetime.datetime = filters.MomentField().clean(value)
+        except DjangoValidationError as error:
+            raise serializers.ValidationError(error.messages, code="invalid") from error
+        return moment
 
 
 class QuerySerializer(serializers.Serializer[Any]):

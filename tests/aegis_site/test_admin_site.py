@@ -111,11 +111,13 @@ def _titles(client: Client) -> list[str]:
 def test_navigation_of_an_administrator(admin_client: Client) -> None:
     """An administrator sees everything, and every link leads to a page."""
     assert _titles(admin_client) == [
+        "Dashboard",
         "Hosts",
         "Posture",
         "Expiry",
         "What if",
         "Failures",
+        "Logs",
         "Workers",
         "Local CA",
         "Issued certificates",
@@ -126,6 +128,8 @@ def test_navigation_of_an_administrator(admin_client: Client) -> None:
         "Settings",
         "API tokens",
         "Users",
+        "Sessions",
+        "Locked sign-ins",
         "Groups",
         "Audit",
         "API",
@@ -138,26 +142,32 @@ def test_navigation_of_an_administrator(admin_client: Client) -> None:
 
 def test_one_item_of_the_navigation_is_active(admin_client: Client) -> None:
     """Also on the pages over all hosts, whose paths are below that of the list."""
-    titles = {"hosts_posture": "Posture", "hosts_expiry": "Expiry", "hosts_what_if": "What if"}
-    for name in ("hosts_host_changelist", "hosts_host_add", "hosts_posture", "hosts_expiry", "hosts_what_if"):
+    titles = {
+        "index": "Dashboard",
+        "hosts_posture": "Posture",
+        "hosts_expiry": "Expiry",
+        "hosts_what_if": "What if",
+        "hosts_logs": "Logs",
+    }
+    for name in ("hosts_host_changelist", "hosts_host_add", *titles):
         groups = admin_client.get(reverse(f"admin:{name}")).context["sidebar_navigation"]
         active = [item["title"] for group in groups for item in group["items"] if item["active"]]
         assert active == [titles.get(name, "Hosts")]
 
 
 def test_navigation_shows_what_may_be_seen(staff: Client) -> None:
-    """Each permission shows its page; without any there are the settings and the API only."""
-    assert _titles(staff) == ["Settings", "API"]
+    """Each permission shows its page; without any there are the dashboard, the settings and the API only."""
+    assert _titles(staff) == ["Dashboard", "Settings", "API"]
     user = User.objects.get(username="staff")
     user.user_permissions.add(Permission.objects.get(codename="view_issuedcertificate"))
-    assert _titles(staff) == ["Issued certificates", "Settings", "API"]
+    assert _titles(staff) == ["Dashboard", "Issued certificates", "Settings", "API"]
 
 
 @pytest.mark.parametrize(
     ("role", "missing"),
     [
-        ("viewer", {"What if", "Channels", "Messages", "Users", "Groups"}),
-        ("operator", {"Channels", "Messages", "Users", "Groups"}),
+        ("viewer", {"What if", "Logs", "Channels", "Messages", "Users", "Sessions", "Locked sign-ins", "Groups"}),
+        ("operator", {"Channels", "Messages", "Users", "Sessions", "Locked sign-ins", "Groups"}),
         ("administrator", set()),
     ],
 )

@@ -17,8 +17,8 @@ def test_unknown_paths(client: Client, method: str, path: str) -> None:
 def test_the_root_names_the_beginnings(admin_client: Client) -> None:
     """A signed-in user finds where the collections are."""
     document = admin_client.get("/api/v1/").json()
-    collections = {"hosts", "posture", "expiry", "failures", "workers", "certificates", "ca", "settings", "audit"}
-    collections |= {"notification-channels", "notification-deliveries", "maintenance-windows"}
+    collections = {"hosts", "posture", "expiry", "failures", "logs", "workers", "certificates", "ca", "settings"}
+    collections |= {"audit", "notification-channels", "notification-deliveries", "maintenance-windows"}
     assert set(document) == collections | {"schema", "docs"}
     for name, url in document.items():
         assert url == f"http://testserver/api/v1/{name}"

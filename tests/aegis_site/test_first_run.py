@@ -9,6 +9,7 @@ from django.db import OperationalError
 from pytest_django.fixtures import Settings
 
 from aegis_site import first_run
+from aegis_site.access.passwords import has_generated_password
 from aegis_site.first_run import FirstRunProblem, prepared
 from aegis_site.instance_lock import AlreadyRunning, InstanceLock
 from localca.models import CertificateAuthority
@@ -38,6 +39,7 @@ def test_a_first_run_makes_the_authority_and_the_admin() -> None:
     password = line.split()[-4]
     assert line == f"Created the user admin with password {password} (not shown again)."
     assert len(password) == 20
+    assert has_generated_password(admin)
     assert (admin.username, admin.is_superuser, admin.check_password(password)) == ("admin", True, True)
     assert CertificateAuthority.objects.count() == 1
 
@@ -55,6 +57,7 @@ def test_a_chosen_password_is_used_and_not_announced(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AEGIS_ADMIN_PASSWORD", "correct horse battery")
     assert run() == ["Created the user admin with the password of AEGIS_ADMIN_PASSWORD."]
     assert User.objects.get().check_password("correct horse battery")
+    assert not has_generated_password(User.objects.get())
 
 
 def test_a_password_may_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from twisted.internet.task import Clock
 from aegis_site.environment import BASE_DIR
 from hosts.expiry.metrics import NAME
 from proxyworker.failures import LastFailures
+from proxyworker.statistics import TrafficStatistics
 from proxyworker.telemetry import GAUGES, WorkerTelemetry
 
 PAGES = [(BASE_DIR / "docs" / name).read_text() for name in ("operations.md", "proxy.md")]
@@ -28,6 +29,7 @@ def test_the_pages_and_the_processes_name_the_same_metrics() -> None:
         clock=Clock().seconds,
         gauges=lambda: dict.fromkeys(GAUGES, 0),
         failures=LastFailures(lambda: 0),
+        statistics=TrafficStatistics(lambda: 0),
         access_log=Dropped(),  # type: ignore[arg-type]
     )
     told = set(re.findall(r"^# HELP (aegis_\w+)", telemetry.render().decode(), re.MULTILINE))

@@ -48,7 +48,7 @@ def aegis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 HostDocument = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def host_document(nginx: Nginx, server_ca: Authority) -> HostDocument:
     """Makes the API's document of a host before nginx; without `identity` it presents no certificate."""
 

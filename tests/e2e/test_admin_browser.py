@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import BROWSER_TESTS
+from tests.support.browser import BROWSER_TESTS, open_tab
 from tests.support.certificates import Authority
 from tests.support.polling import eventually
 
@@ -18,10 +18,12 @@ def test_a_host_with_mtls_is_set_up_in_the_browser(page: Page) -> None:
     page.goto("/admin/hosts/host/add/")
     page.get_by_label("Name*", exact=True).fill("orders")
     page.get_by_label("Domains*").fill("orders.example.com, *.orders.example.com")
+    open_tab(page, "Upstreams")
     page.locator("[name=upstreams-0-address]").fill("127.0.0.1")
     page.locator("[name=upstreams-0-port]").fill("9443")
     page.get_by_text("Add another Upstream").click()
     page.locator("[name=upstreams-1-address]").fill("127.0.0.2")
+    open_tab(page, "Upstream TLS")
     page.get_by_label("Enable mTLS").check()
     page.get_by_label("Client Certificate").fill(LEAF.chain_pem)
     page.get_by_label("Client Key", exact=True).fill(OTHER_LEAF.key_pem)
@@ -41,7 +43,7 @@ def test_a_host_with_mtls_is_set_up_in_the_browser(page: Page) -> None:
     page.get_by_label("Skip TLS Verification").check()
     save(page)
     expect(page.get_by_text("A key is stored")).to_be_visible()
-    expect(page.get_by_text("CN=orders client")).to_be_visible()
+    expect(page.locator("#tab-upstream-tls").get_by_text("CN=orders client")).to_be_visible()
     expect(page.get_by_text("TLS not verified")).to_be_visible()
     assert [page.locator(f"[name=upstreams-{row}-address]").input_value() for row in (0, 1)] == [
         "127.0.0.1",
@@ -63,10 +65,12 @@ def test_the_worker_says_in_the_editor_that_it_accepted_the_host(page: Page) -> 
     page.goto("/admin/hosts/host/add/")
     page.get_by_label("Name*", exact=True).fill("plain")
     page.get_by_label("Domains*").fill("plain.example.com")
+    open_tab(page, "Upstreams")
     page.locator("[name=upstreams-0-address]").fill("127.0.0.1")
+    open_tab(page, "Health")
     page.locator("[name=health_check-0-enabled]").check()
     save(page)
-    editor = page.url
+    editor = page.url.partition("#")[0]
 
     def accepted() -> bool:
         page.goto(editor)
@@ -74,12 +78,13 @@ def test_the_worker_says_in_the_editor_that_it_accepted_the_host(page: Page) -> 
 
     eventually(accepted, within_s=15, every_s=0.2)
     page.get_by_label("Domains*").fill("not-saved.example.com")
+    open_tab(page, "Health")
     for name in ("7 days", "30 days", "24 hours"):
         ranges = page.get_by_role("navigation", name="Time shown")
         ranges.get_by_role("link", name=name).click()
         expect(ranges.locator("[aria-current=true]")).to_have_text(name)
     expect(page.get_by_label("Domains*")).to_have_value("not-saved.example.com")
-    assert page.url == editor
+    assert page.url == f"{editor}#tab-health"
 
 
 def test_the_trust_bundle_is_downloaded_from_settings(page: Page) -> None:

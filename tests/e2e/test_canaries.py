@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote_plus
 
+import pyotp
 import pytest
 import redis
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -74,6 +75,8 @@ def test_no_secret_comes_out(world: World, tmp_path: Path) -> None:
     plant_in_documents(world, host, tmp_path)
     plant_in_rotations(world, host)
     plant_by_admin(world)
+    plant_step_by_step(world)
+    plant_second_factor(world)
     plant_at_the_door(world)
     plant_in_a_queue(world, host)
     plant_in_failures(world, host)
@@ -141,9 +144,9 @@ def plant_by_api(world: World) -> dict[str, Any]:
     leaf, passphrase = world.identity("encrypted"), world.plant("key passphrase")
     tls = {"client_certificate": leaf.chain_pem, "client_key": leaf.encrypted_key_pem(passphrase)}
     world.api(200, "PATCH", path, {"upstream_tls": {**tls, "client_key_passphrase": passphrase}})
-    for page in ("", "/upstream-setup", "/posture"):
+    for page in ("", "/upstream-setup", "/posture", "/logs"):
         world.aegis.api("GET", path + page)
-    for page in ("hosts", "posture", "expiry", "audit", "workers"):
+    for page in ("hosts", "posture", "expiry", "logs", "audit", "workers"):
         world.api(200, "GET", page)
     return host
 
@@ -307,6 +310,8 @@ def plant_by_admin(world: World) -> None:
     assert session.send(add, {**values, "name": ""}).status == 200
     session.submit(add, {**values, "name": "pasted", "response_headers": ""})
     session.get("/admin/hosts/host/")
+    for path in ("/admin/", "/admin/dashboard/live/"):
+        assert session.get(path).status == 200
     (pasted,) = [host for host in world.api(200, "GET", "hosts?search=pasted")["results"] if host["name"] == "pasted"]
     editor = f"/admin/hosts/host/{pasted['id']}/change/"
     session.submit(session.form(editor), {"domains": "pasted.example.com\nother.example.com"})
@@ -326,6 +331,59 @@ def plant_by_admin(world: World) -> None:
     session.send(form, {**person, "password2": person["password1"]})
     AdminSession(world.aegis, "carol", person["password1"])
     session.get("/admin/audit/auditentry/")
+
+
+def plant_step_by_step(world: World) -> None:
+    """The key of a new host, beside the wrong certificate and beside the right one."""
+    session = AdminSession(world.aegis, "admin", ADMIN_PASSWORD)
+    answer = session.submit(session.form("/admin/hosts/host/set-up/"), {"domains": "stepped.example.com"})
+    steps = dict(answer.headers)["Location"].removesuffix("upstreams/")
+    session.submit(session.form(f"{steps}upstreams/"), {"upstreams": f"https://127.0.0.1:{world.nginx.port}"})
+    leaf, other = world.identity("stepped"), world.identity("stepped beside")
+    values = {
+        "do": "upload",
+        "client_certificate": leaf.chain_pem,
+        "client_key": other.key_pem,
+        "client_key_passphrase": world.plant("passphrase of a step"),
+    }
+    form = session.form(f"{steps}certificate/")
+    assert session.send(form, values).status == 200
+    session.submit(form, {**values, "client_key": leaf.key_pem})
+    for step in ("check", "certificate", "server", "test", "live"):
+        assert session.get(f"{steps}{step}/").status == 200
+
+
+def plant_second_factor(world: World) -> None:
+    """The secret is on one page, the recovery codes on another; then they are used, rightly, wrongly, and in vain."""
+    admin = AdminSession(world.aegis, "admin", ADMIN_PASSWORD)
+    password = world.plant("password of a careful user")
+    person = {"username": "dora", "password1": password, "password2": password, "role": "viewer"}
+    admin.submit(admin.form("/admin/auth/user/add/"), person)
+    page = "/admin/two-factor/"
+    dora = AdminSession(world.aegis, "dora", password)
+    dora.submit(dora.form(page), {})
+    found = re.search(r"data-secret>([A-Z2-7 ]+)<", dora.get(page).body.decode())
+    assert found is not None
+    secret = found[1].replace(" ", "")
+    confirm = dora.form(page)
+    world.canaries.plant("TOTP secret", secret)
+    answer = dora.send(confirm, {"code": pyotp.TOTP(secret).now()})
+    codes = re.findall("[a-z2-7]{4}(?:-[a-z2-7]{4}){3}", answer.body.decode())
+    for number, code in enumerate(codes):
+        world.canaries.plant(f"recovery code {number}", code)
+        world.canaries.plant(f"recovery code {number} as it is hashed", code.replace("-", ""))
+    dora.get(page)
+    again = AdminSession(world.aegis, "dora", password)
+    form = again.form("/admin/login/code/")
+    assert again.send(form, {"code": world.plant("wrong code")}).status == 200
+    with world.table_away("access_recoverycode"):
+        assert again.send(form, {"code": codes[0]}).status >= 500
+    again.submit(form, {"code": codes[1]})
+    assert again.is_signed_in
+    proof = again.form(page)
+    assert again.send(proof, {"action": "off", "password": world.plant("wrong proof"), "code": codes[2]}).status == 200
+    again.submit(again.form(page), {"action": "off", "password": password, "code": codes[2]})
+    world.api(200, "GET", "audit?target_type=user")
 
 
 def plant_at_the_door(world: World) -> None:

@@ -23,7 +23,7 @@ def leaf(client_ca: Authority) -> Leaf:
 
 
 def open_editor(page: Page, host: dict[str, Any]) -> None:
-    page.goto(f"/admin/hosts/host/{host['id']}/change/")
+    page.goto(f"/admin/hosts/host/{host['id']}/change/#tab-upstream-tls")
 
 
 def run_test(page: Page) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxyworker.access_log.files import file_name
+from proxyworker.log_files import file_name
 from tests.e2e.conftest import UPSTREAM_NAME, HostDocument
 from tests.support.admin import AdminSession
 from tests.support.certificates import Authority

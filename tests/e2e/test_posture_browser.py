@@ -17,7 +17,7 @@ def test_an_exception_is_made_seen_and_asked_about(
     """Reason and end date appear with the switch; the fleet shows them; a change is tried and not made."""
     host = aegis.create_host(**host_document(client_ca.client("orders client")))
     aegis.api("POST", f"hosts/{host['id']}/test-upstream-tls", {})
-    page.goto(f"/admin/hosts/host/{host['id']}/change/")
+    page.goto(f"/admin/hosts/host/{host['id']}/change/#tab-upstream-tls")
     reason = page.get_by_label("Reason")
     expect(reason).to_be_hidden()
     page.locator("#id_skip_verify").check(force=True)

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from proxyworker.access_log.files import file_name
+from proxyworker.log_files import file_name
 from tests.e2e.conftest import HostDocument
 from tests.support.certificates import Authority, Leaf, expired
 from tests.support.files import contents_below

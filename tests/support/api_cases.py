@@ -22,6 +22,7 @@ BODIES: dict[str, Callable[[valid.Body, int], None]] = {
     "hosts_create": valid.make_host_valid,
     "hosts_update": valid.make_host_valid,
     "hosts_partial_update": valid.make_host_valid,
+    "hosts_clone": valid.make_host_valid,
     "hosts_import": valid.make_import_valid,
     "hosts_test_upstream_tls": valid.make_test_valid,
     "hosts_prove_enforcement": lambda body, number: None,
@@ -34,6 +35,7 @@ BODIES: dict[str, Callable[[valid.Body, int], None]] = {
     "ca_import": valid.make_authority_import_valid,
     "ca_authorities_partial_update": valid.make_authority_valid,
     "ca_authorities_restore_key": valid.make_authority_key_valid,
+    "ca_authorities_give_crl": lambda body, number: None,
     "hosts_rotations_create": valid.make_rotation_valid,
     "rotations_promote": valid.make_override_valid,
     "certificates_create": valid.make_order_valid,
@@ -43,6 +45,7 @@ BODIES: dict[str, Callable[[valid.Body, int], None]] = {
     "maintenance_windows_create": valid_notification.make_window_valid,
     "maintenance_windows_partial_update": valid_notification.make_window_change_valid,
     "audit_revert": valid.make_revert_valid,
+    "hosts_revert": valid.make_host_revert_valid,
     "failures_mute_create": valid.make_mute_valid,
     "settings_partial_update": valid.make_settings_valid,
     "settings_test_email": valid.make_test_mail_valid,
@@ -51,6 +54,7 @@ BODIES: dict[str, Callable[[valid.Body, int], None]] = {
 # Those whose body has to fit what the path names, and what makes it fit, by the ids and the number of the request.
 OF_THE_PATH: dict[str, Callable[[valid.Body, valid.Body, int], None]] = {
     "hosts_certificate_requests_certificate": valid.sign,
+    "ca_authorities_give_crl": valid.make_given_list_valid,
     "hosts_test_upstream_tls": valid.name_upstream,
     "hosts_prove_enforcement": valid.name_upstream,
     "notification_channels_partial_update": valid_notification.make_channel_change_valid,

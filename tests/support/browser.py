@@ -61,14 +61,23 @@ def signed_in(browser: Browser, aegis: Instance) -> Iterator[BrowserContext]:
     context.close()
 
 
+def open_tab(page: Page, name: str) -> None:
+    """A tab of the host editor."""
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
 @contextmanager
-def opened(administrator: BrowserContext, path: str, *, title: str) -> Iterator[Page]:
-    """A page of the admin. Fails at the end when a script of the admin failed."""
+def opened(administrator: BrowserContext, path: str, *, title: str = "") -> Iterator[Page]:
+    """A page of the admin. Fails at the end when a script failed, or the browser refused something by its policy."""
     page = administrator.new_page()
     script_errors: list[str] = []
     page.on("pageerror", lambda error: script_errors.append(str(error)))
-    page.goto(path)
-    expect(page).to_have_title(title)
+    page.on("console", lambda message: script_errors.extend([message.text] * ("Content Security" in message.text)))
+    answer = page.goto(path)
+    assert answer is not None
+    assert answer.status == 200, path
+    if title:
+        expect(page).to_have_title(title)
     yield page
     page.close()
     assert script_errors == []

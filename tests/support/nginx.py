@@ -44,6 +44,10 @@ http {{
     ssl_verify_client {verify};
     ssl_verify_depth 3;
     ssl_session_cache shared:clients:1m;
+    location /account {{
+      if ($ssl_client_s_dn = "{forbidden}") {{ return 403; }}
+      return 200 "{{}}";
+    }}
     location / {{
       return 200 '{{"subject": "$ssl_client_s_dn", "verify": "$ssl_client_verify", {more}}}';
     }}
@@ -58,6 +62,7 @@ class Nginx:
     """`with Nginx(directory, server=..., client_ca_pem=...) as nginx:` serves on `nginx.port` of 127.0.0.1.
 
     Every answer is JSON: what nginx saw of the client. `verify` is `on`, `optional` or `off`.
+    Below `/account`, which no probe asks for, the application answers 403 to the subject that is `forbidden`.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Nginx:
         port: int | None = None,
         verify: str = "on",
         is_reloadable: bool = False,
+        forbidden: str = "nobody",
     ) -> None:
         self.port = port or free_port()
         self._directory = directory
@@ -80,7 +86,9 @@ class Nginx:
         (directory / "client-ca.crl").write_text(crl_pem)
         crl = "ssl_crl client-ca.crl;" if crl_pem else ""
         process = f"user {getpass.getuser()}; worker_processes 1;" if is_reloadable else "master_process off;"
-        configuration = _CONFIGURATION.format(port=self.port, verify=verify, crl=crl, more=_MORE, process=process)
+        configuration = _CONFIGURATION.format(
+            port=self.port, verify=verify, crl=crl, more=_MORE, process=process, forbidden=forbidden
+        )
         (directory / "nginx.conf").write_text(configuration)
 
     def __enter__(self) -> Self:

@@ -8,8 +8,15 @@ import datetime
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from django.utils import timezone
 
 from hosts.models import Host, Upstream
+from hosts.services import update_host
+from hosts.specs import HostSpec
+from localca.models import CertificateAuthority
+from localca.revocation_lists import build_revocation_list
+from localca.services import ensure_authority
 from tests.hosts.examples import CA, LEAF, OTHER_LEAF, SITE, make_host, mtls
 from tests.support.certificates import Authority
 from tests.support.signing_requests import signed_by, signing_request
@@ -145,6 +152,14 @@ def make_revert_valid(body: Body, number: int) -> None:
         body["host_version"] = first_host().updated_at.isoformat()
 
 
+def make_host_revert_valid(body: Body, number: int) -> None:
+    """To a time before a change."""
+    host = first_host()
+    update_host(host=host, spec=HostSpec(websockets=not host.websockets), user=None)
+    body["to"] = host.created_at.isoformat()
+    make_revert_valid(body, number)
+
+
 def make_mute_valid(body: Body, number: int) -> None:
     if "until" in body:
         body["until"] = one_of(("2100-01-01T00:00:00Z", "2100-01-01T00:00:00.5+02:00"), number)
@@ -173,6 +188,23 @@ def make_authority_valid(body: Body, number: int) -> None:
 
 def make_authority_key_valid(body: Body, number: int) -> None:
     body["private_key"] = Authority().key_pem
+
+
+def make_given_list_valid(body: Body, ids: Body, number: int) -> None:
+    """Signed by the CA of the path; by ours, when that one's key is not here."""
+    authority = CertificateAuthority.objects.filter(pk=ids["id"], private_key__isnull=False).first()
+    if authority is None:
+        authority = ensure_authority()
+        ids["id"] = str(authority.pk)
+    now = timezone.now().replace(microsecond=0)
+    signed = build_revocation_list(
+        issuer=authority.issuer(),
+        number=number,
+        revocations=(),
+        this_update=now,
+        next_update=now + datetime.timedelta(days=1),
+    )
+    body["crl"] = signed.public_bytes(Encoding.PEM).decode()
 
 
 def make_authority_import_valid(body: Body, number: int) -> None:

@@ -14,6 +14,7 @@ from upstream_tls.changes import UpstreamTLSChanges
 from upstream_tls.models import UpstreamTLSConfiguration
 from upstream_tls.selectors import (
     acceptable_identities,
+    exceptions_in_force,
     exceptions_over,
     host_names_by_key,
     known_certificates,
@@ -33,6 +34,21 @@ def codes_of(configuration: UpstreamTLSConfiguration) -> list[str]:
         now=timezone.now(),
     )
     return [warning.code for warning in found]
+
+
+def test_exceptions_in_force(django_assert_num_queries: Any) -> None:
+    """Of hosts that are on, those without an end first; one whose date is over means nothing any more."""
+    now = timezone.now()
+    hour = datetime.timedelta(hours=1)
+    for name, until in (("later", now + 2 * hour), ("soon", now + hour), ("over", now - hour), ("endless", None)):
+        skipping = UpstreamTLSChanges(skip_verify=True, skip_verify_reason="x")
+        host = make_host(name, upstream_tls=skipping)
+        UpstreamTLSConfiguration.objects.filter(host=host).update(skip_verify_until=until)
+    make_host("off", enabled=False, upstream_tls=UpstreamTLSChanges(skip_verify=True, skip_verify_reason="x"))
+    make_host("verified")
+    with django_assert_num_queries(1):
+        names = [configuration.host.name for configuration in exceptions_in_force(now)]
+    assert names == ["endless", "soon", "later"]
 
 
 def test_hosts_with_the_same_key_are_found_in_one_query(django_assert_num_queries: Any) -> None:

@@ -21,6 +21,7 @@ from upstream_tls.tls.conversation import Attempt, Deadline
 from upstream_tls.tls.diagnosis import Diagnosis, diagnose, diagnose_configuration
 from upstream_tls.tls.evidence import Evidence
 from upstream_tls.tls.material import SpecProblem
+from upstream_tls.tls.offered import CODES, offered_anchor
 from upstream_tls.tls.peer import acceptable_ca_names, describe_presented, presented_chain
 from upstream_tls.tls.result import ProbeResult, ProbeTarget, Stages, TLSFacts, as_document
 from upstream_tls.tls.session import SessionState
@@ -119,6 +120,7 @@ class _Probe:
             http_status=record.answer.status if record.answer else None,
             chain=tuple(describe_presented(certificate) for certificate in chain),
             warnings=cautions(self._evidence(context, record), is_skipped=self._spec.skip_verify, error=error),
+            offered_anchor_pem=offered_anchor(chain) if error is not None and error.code in CODES else "",
         )
 
 

@@ -62,7 +62,8 @@ class ProbeResult:
     `success`: the handshake finished, the upstream's certificate verified (or verification is off) and the upstream did
     not refuse ours; any HTTP status but a refusal of the certificate is a success. `verified`: the upstream's
     certificate was checked and is good. `tls` is None when the upstream never answered in TLS.
-    `warnings` are sentences for operators.
+    `warnings` are sentences for operators. `offered_anchor_pem`: what would have to be trusted for the chain to verify;
+    empty unless that is what is missing (`upstream_tls.tls.offered`).
     """
 
     target: ProbeTarget
@@ -78,6 +79,7 @@ class ProbeResult:
     chain: tuple[PresentedCertificate, ...] = ()
     error: Diagnosis | None = None
     warnings: tuple[str, ...] = ()
+    offered_anchor_pem: str = ""
 
 
 def as_document(result: ProbeResult) -> dict[str, Any]:
@@ -99,6 +101,7 @@ def as_document(result: ProbeResult) -> dict[str, Any]:
         "verified": result.verified,
         "error": None if result.error is None else asdict(result.error),
         "warnings": list(result.warnings),
+        "offered_anchor_pem": result.offered_anchor_pem,
     }
 
 

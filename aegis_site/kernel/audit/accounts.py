@@ -28,6 +28,10 @@ from aegis_site.kernel.masking import masked
 logger = logging.getLogger(__name__)
 
 SIGN_IN_FAILED = "sign_in_failed"
+# The password was right, the code was not: somebody else may know it.
+CODE_REFUSED = "sign_in_code_refused"
+# In the credentials of a failed sign-in: which of the two it was.
+FAILED_ACTION = "aegis_failed_action"
 FAILED_SIGN_INS_PER_MINUTE = 60
 
 _USER_COLUMNS = ("username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser")
@@ -163,12 +167,13 @@ def _record_of(user: Actor, action: str) -> None:
 
 def _sign_in_failed(*, credentials: dict[str, Any], **_: Any) -> None:
     minute = timezone.now() - datetime.timedelta(minutes=1)
-    lately = AuditEntry.objects.filter(action=SIGN_IN_FAILED, at__gt=minute)
+    action = credentials.get(FAILED_ACTION, SIGN_IN_FAILED)
+    lately = AuditEntry.objects.filter(action=action, at__gt=minute)
     if lately[:FAILED_SIGN_INS_PER_MINUTE].count() == FAILED_SIGN_INS_PER_MINUTE:
         logger.warning("more than %d failed sign-ins a minute: no audit entry", FAILED_SIGN_INS_PER_MINUTE)
         return
     name = recordable_name(str(credentials.get(get_user_model().USERNAME_FIELD, "")))
-    record(user=None, action=SIGN_IN_FAILED, target_type=USER_TYPE, target_id="", target_name=name)
+    record(user=None, action=action, target_type=USER_TYPE, target_id="", target_name=name)
 
 
 def recordable_name(typed: str) -> str:

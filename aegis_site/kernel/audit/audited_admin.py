@@ -31,6 +31,10 @@ class AuditedAdmin(ModelAdmin):
         """The page that undoes an entry; empty: there is none, or not for this user."""
         return ""
 
+    def extra_history(self, request: HttpRequest, target: Any) -> dict[str, Any]:
+        """More for the page of a thing's history; `return_url`: the page that puts it back as of a time, `?to=`."""
+        return {}
+
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if request.method != "POST":
             return super().changeform_view(request, *args, **kwargs)
@@ -70,6 +74,7 @@ class AuditedAdmin(ModelAdmin):
             "original": target,
             "object": target,
             "opts": self.opts,
+            **self.extra_history(request, target),
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name

@@ -8,6 +8,7 @@ from aegis_site.kernel.api import StrictSerializer
 from aegis_site.kernel.site_settings.models import (
     RETENTION_DAYS,
     LoadBalancing,
+    SecondFactorFor,
     SiteSettings,
     SmtpSecurity,
     TLSVersion,
@@ -94,6 +95,12 @@ class HostDefaultsSerializer(StrictSerializer[SiteSettings]):
     max_version = Text("host_max_version", document={"enum": TLSVersion.values})
 
 
+class SignInSerializer(StrictSerializer[SiteSettings]):
+    """What a sign-in needs."""
+
+    two_factor_for = Choice("second_factor_for", SecondFactorFor.values)
+
+
 class RetentionSerializer(StrictSerializer[SiteSettings]):
     """How long what is kept."""
 
@@ -107,6 +114,7 @@ class SettingsSerializer(StrictSerializer[SiteSettings]):
     smtp = SmtpSerializer(source="*", required=False)
     notifications = NotificationsSerializer(source="*", required=False)
     host_defaults = HostDefaultsSerializer(source="*", required=False)
+    sign_in = SignInSerializer(source="*", required=False)
     retention = RetentionSerializer(source="*", required=False)
     updated_at = serializers.DateTimeField(read_only=True, allow_null=True)
 

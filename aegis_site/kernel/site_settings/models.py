@@ -54,6 +54,15 @@ class LoadBalancing(models.TextChoices):
     RANDOM_TWO_CHOICES = "random_two_choices", "Random two choices"
 
 
+class SecondFactorFor(models.TextChoices):
+    """Whose sign-in needs a second factor."""
+
+    NOBODY = "nobody", "Nobody: whoever wants to has it"
+    ADMINISTRATORS = "administrators", "Administrators and superusers"
+    OPERATORS = "operators", "Operators, administrators and superusers"
+    EVERYONE = "everyone", "Everyone"
+
+
 class SiteSettings(models.Model):
     """The settings of this installation."""
 
@@ -113,6 +122,13 @@ class SiteSettings(models.Model):
     host_max_version = models.CharField(
         "Maximum TLS version", max_length=7, choices=TLSVersion, default=TLSVersion.TLS_1_3
     )
+    second_factor_for = models.CharField(
+        "two-factor sign-in is demanded of",
+        max_length=16,
+        choices=SecondFactorFor,
+        default=SecondFactorFor.NOBODY,
+        help_text="Who has none is led to its page and can do nothing else before. API tokens go on working.",
+    )
     audit_retention_days = models.PositiveIntegerField(
         "audit log",
         default=365,
@@ -144,6 +160,10 @@ class SiteSettings(models.Model):
             models.CheckConstraint(
                 condition=models.Q(host_min_version__lte=models.F("host_max_version")),
                 name="site_settings_version_range",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(second_factor_for__in=SecondFactorFor.values),
+                name="site_settings_second_factor_for",
             ),
             models.CheckConstraint(
                 condition=models.Q(audit_retention_days__gte=RETENTION_DAYS.low)

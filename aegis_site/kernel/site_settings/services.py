@@ -55,6 +55,7 @@ PATHS = {
     "host_load_balancing": "host_defaults.load_balancing",
     "host_min_version": "host_defaults.min_version",
     "host_max_version": "host_defaults.max_version",
+    "second_factor_for": "sign_in.two_factor_for",
     "audit_retention_days": "retention.audit_days",
 }
 

@@ -13,7 +13,7 @@ from hosts import connection_test_run
 from hosts.exchange import sealing
 from hosts.models import ProxyWorker
 from hosts.rotation import probing
-from localca import keys
+from localca import encrypted_keys, keys
 from localca.services import ensure_authority
 from tests.healthchecks.examples import checked
 from tests.hosts.examples import make_host, mtls, site
@@ -113,4 +113,5 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 def fast_sealing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A passphrase costs a third of a second by design, and here come many."""
     monkeypatch.setattr(sealing, "_SCRYPT_N", 2)
-    monkeypatch.setattr(keys, "_PKCS12_ROUNDS", 2)
+    monkeypatch.setattr(keys, "ROUNDS", 2)
+    monkeypatch.setattr(encrypted_keys, "ROUNDS", 2)

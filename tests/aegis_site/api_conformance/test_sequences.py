@@ -82,9 +82,9 @@ def test_sequences_of_requests(world: World, administrator: Headers) -> None:
             )
 
     reached: set[str] = set()
-    Sequence.run(settings=hypothesis.settings(SETTINGS, max_examples=EXAMPLES * 4, stateful_step_count=6))
-    assert "hosts_create" in reached
-    assert reached & {"certificates_create", "certificates_renew"}  # each makes one
+    Sequence.run(settings=hypothesis.settings(SETTINGS, max_examples=EXAMPLES * 10, stateful_step_count=6))
+    assert reached & {"hosts_create", "hosts_clone"}  # each makes one
+    assert reached & {"certificates_create", "certificates_renew"}
 
 
 def is_end(response: Any, case: Any) -> bool:

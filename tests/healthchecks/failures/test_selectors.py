@@ -8,7 +8,7 @@ from pytest_django import DjangoAssertNumQueries
 from aegis_site.kernel.audit.models import AuditEntry
 from aegis_site.kernel.audit.services import record
 from healthchecks.failures.models import FailureGroup
-from healthchecks.failures.selectors import BEFORE, CLOCK_SKEW, changes_before, failure_groups, open_count
+from healthchecks.failures.selectors import BEFORE, CLOCK_SKEW, changes_before, failure_groups, open_count, open_groups
 from tests.healthchecks.examples import NOW
 from tests.healthchecks.failures.examples import failed
 from tests.hosts.examples import make_host
@@ -34,6 +34,7 @@ def test_open_ones_are_counted(django_assert_num_queries: DjangoAssertNumQueries
     FailureGroup.objects.filter(code="c").update(state="acknowledged")
     with django_assert_num_queries(1):
         assert open_count(now=NOW) == 2
+    assert {group.code for group in open_groups(now=NOW)} == {"b", "d"}
 
 
 def test_what_was_changed_before() -> None:

@@ -148,3 +148,9 @@ def test_other_connection_tests_do_not_count(values: dict[str, object]) -> None:
     """Those that went well, and those of what is not saved."""
     note_test(connection_test(make_host(), **values), now=NOW)
     assert not FailureGroup.objects.exists()
+
+
+def test_a_host_that_is_off_has_no_failures() -> None:
+    """Whoever sets it up tests it before it works, and nobody is waiting for it."""
+    note_test(connection_test(make_host(enabled=False)), now=NOW)
+    assert not FailureGroup.objects.exists()

@@ -52,7 +52,7 @@ def test_document_is_the_apis(pki: PKI) -> None:
         document = json.loads(json.dumps(as_document(probe(settings(pki), target))))
     assert list(document) == [
         *("success", "upstream", "tested_at", "duration_ms", "timeout_s", "stages", "tls", "http", "chain"),
-        *("verified", "error", "warnings"),
+        *("verified", "error", "warnings", "offered_anchor_pem"),
     ]
     assert document["upstream"] == {"address": "127.0.0.1", "port": target.port, "server_name": SERVER_NAME}
     assert document["tested_at"].endswith("Z")

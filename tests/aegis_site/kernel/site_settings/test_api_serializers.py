@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
         "min_version": "TLSv1.2",
         "max_version": "TLSv1.3",
     },
+    "sign_in": {"two_factor_for": "nobody"},
     "retention": {"audit_days": 365},
     "updated_at": None,
 }

@@ -1,0 +1,1 @@
+"""Screenshots of the main pages, from a running Aegis with something to show: `make screenshots`."""
