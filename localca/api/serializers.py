@@ -189,7 +189,9 @@ class ImportSerializer(KeySerializer):
 class KeyExportSerializer(StrictSerializer[Any]):
     """What encrypts the key, and as what it leaves; `pkcs12` unless asked for."""
 
-    passphrase = serializers.CharField(
+    # No CharField takes a NUL; here the OpenAPI document has to say so, for everything else is accepted.
+    passphrase = serializers.RegexField(
+        r"^[^\x00]*$",
         write_only=True,
         trim_whitespace=False,
         min_length=PASSPHRASE_MIN_CHARACTERS,
