@@ -26,7 +26,7 @@ DIRECTORY = Path(__file__).resolve().parents[2] / "docs" / "images"
 DESK: ViewportSize = {"width": 1280, "height": 800}
 COLOURS = 128
 # Long enough for health checks and traffic to be seen by the pages.
-TRAFFIC_S = 20.0
+TRAFFIC_S = 90.0
 
 UPSTREAM_CA = Authority("Example Internal CA")
 CLIENT_CA = Authority("Example Partner CA")
@@ -46,9 +46,11 @@ class Picture:
 
 
 PICTURES = (
+    Picture("dashboard", "/admin/"),
+    Picture("dashboard-dark", "/admin/", theme="dark"),
     Picture("hosts", "/admin/hosts/host/"),
-    Picture("upstream-tls", "/admin/hosts/host/{orders}/change/#upstream-tls"),
-    Picture("connection-test", "/admin/hosts/host/{payments}/change/", click="Test Connection", shows="Fix"),
+    Picture("upstream-tls", "/admin/hosts/host/{orders}/change/#tab-upstream-tls"),
+    Picture("connection-test", "/admin/hosts/host/{payments}/change/#tab-upstream-tls", click="Test", shows="Fix"),
     Picture("failures", "/admin/healthchecks/failuregroup/", theme="dark"),
 )
 
